@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from pyconntrack.core.wire cimport key_t
+
+cdef enum:
+    NONE = 0xffffffff          # no slot
+    SLOTS_PER_CHUNK = 4096
+
+# Which queue a slot waits in.
+cdef enum:
+    QUEUE_NONE = 0
+    QUEUE_SENDING = 1
+    QUEUE_RESEND = 2
+
+# Slot flags.
+cdef enum:
+    SLOT_INDEXED = 1           # found by its key
+    SLOT_DEAD = 2              # its flow has ended; kept until its destroy message is delivered
+    SLOT_PARTIAL = 4           # known from an update event only, which does not tell every attribute
+    SLOT_CONTROL = 8           # not a flow: a control message that waits in a queue
+
+cdef struct slot_t:            # 48 bytes, the body aside
+    uint8_t *body              # canonical, see wire.pyx
+    uint32_t hash
+    uint32_t id                # the kernel's, in the internal cache
+    uint32_t created           # seconds of the daemon's clock
+    uint32_t updated
+    uint32_t sequence          # under which it went out last
+    uint32_t previous          # in its queue
+    uint32_t next
+    uint16_t length            # of the body
+    uint16_t zone
+    uint8_t kind               # TYPE_* of the message to send, or the flags of a control message
+    uint8_t queue              # QUEUE_*
+    uint8_t flags              # SLOT_*
+    uint8_t owner              # whose flow it is, in the external cache
+    uint16_t epoch             # of the last resync that saw it
+
+cdef struct bucket_t:
+    uint32_t hash
+    uint32_t slot              # number + 1, so that zero is empty
+
+cdef class FlowTable:
+    cdef readonly uint32_t limit
+    cdef uint32_t count        # slots that the index knows
+    cdef uint32_t used         # slots in use at all
+    cdef uint32_t top          # slots ever used: numbers below it may be walked
+    cdef bucket_t *buckets
+    cdef uint32_t mask         # buckets - 1
+    cdef slot_t **chunks
+    cdef uint32_t chunk_count
+    cdef uint32_t free_slot    # head of the free list, linked by `next`
+    cdef uint8_t **blocks
+    cdef uint32_t block_count
+    cdef uint32_t block_left
+    cdef uint8_t *block_place
+    cdef uint8_t *free_bodies[65]
+    cdef uint64_t seed
+
+    cdef slot_t *at(self, uint32_t slot) noexcept nogil
+    cdef uint32_t hash_key(self, const key_t *key) noexcept nogil
+    cdef uint32_t find(self, const key_t *key, uint32_t hash) noexcept nogil
+    cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil
+    cdef uint32_t add_unindexed(self, const uint8_t *body, uint32_t length) noexcept nogil
+    cdef int set_body(self, slot_t *slot, const uint8_t *body, uint32_t length) noexcept nogil
+    cdef void unindex(self, uint32_t slot) noexcept nogil
+    cdef void remove(self, uint32_t slot) noexcept nogil
+
+    cdef uint8_t *take_body(self, uint32_t length) noexcept nogil
+    cdef void give_body(self, uint8_t *body, uint32_t length) noexcept nogil
+    cdef uint32_t take_slot(self) noexcept nogil
+    cdef int grow_index(self) noexcept nogil
+
+cdef uint64_t digest_body(const uint8_t *body, uint32_t length) noexcept nogil

@@ -1,0 +1,278 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The flow table: a million flows, each kept as the message that would be sent.
+
+Three parts. An index by original tuple and zone: open addressing with linear probing, the hash beside the slot number, so that
+a miss costs no visit to the slot. Slots of fixed size with what a cache must remember of an entry. Bodies in blocks, in size classes
+of eight bytes with a free list each, so that what one flow leaves the next one takes.
+
+Slots have numbers that stay while the entry lives: queues link by number, walks go by number and survive any change in between.
+The hash is keyed with a random seed, since whoever sends packets through the firewall chooses the keys.
+"""
+
+import os
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from pyconntrack.core.wire cimport BODY_MAX, body_has_key, key_t
+
+cdef extern from *:
+    """
+    typedef unsigned __int128 pyconntrack_wide_t;
+    static inline unsigned long long pyconntrack_fold(unsigned long long a, unsigned long long b)
+    {
+        pyconntrack_wide_t product = (pyconntrack_wide_t)a * b;
+        return (unsigned long long)product ^ (unsigned long long)(product >> 64);
+    }
+    """
+    uint64_t fold "pyconntrack_fold"(uint64_t a, uint64_t b) noexcept nogil
+
+cdef enum:
+    BLOCK_SIZE = 1 << 20
+    CLASS_SIZE = 8
+    BUCKETS_MIN = 64
+
+cdef uint64_t PRIME_1 = 0xa0761d6478bd642fULL
+cdef uint64_t PRIME_2 = 0xe7037ed1a0b428dbULL
+
+
+cdef uint64_t digest_body(const uint8_t *body, uint32_t length) noexcept nogil:
+    """A 64-bit digest of a body, the same on every node: little-endian words, multiplied and folded."""
+    cdef uint64_t state = PRIME_1 ^ length
+    cdef uint64_t word
+    cdef uint32_t offset = 0
+    cdef int i
+    while offset < length:
+        word = 0
+        for i in range(8):
+            if offset + i < length:
+                word |= <uint64_t>body[offset + i] << (8 * i)
+        state = fold(state ^ word, PRIME_2)
+        offset += 8
+    return fold(state, PRIME_1)
+
+
+cdef class FlowTable:
+    """Flows by original tuple and zone, at most `limit` of them (0: as many as memory holds).
+
+    `buckets` is a hint for the first size of the index. The Python side sees counts only; flows go through the caches.
+    """
+
+    def __cinit__(self, *, uint32_t limit=0, uint32_t buckets=0):
+        cdef uint32_t size = BUCKETS_MIN
+        while size < buckets and size < 1 << 26:
+            size *= 2
+        self.limit = limit if limit else 0x7fffffff
+        self.seed = int.from_bytes(os.urandom(8), "little")
+        self.free_slot = NONE
+        self.buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
+        if self.buckets == NULL:
+            raise MemoryError
+        self.mask = size - 1
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        free(self.buckets)
+        for i in range(self.chunk_count):
+            free(self.chunks[i])
+        free(self.chunks)
+        for i in range(self.block_count):
+            free(self.blocks[i])
+        free(self.blocks)
+
+    def __len__(self):
+        return self.count
+
+    @property
+    def memory(self):
+        """Bytes held: index, slots and bodies."""
+        return ((<size_t>self.mask + 1) * sizeof(bucket_t)
+                + <size_t>self.chunk_count * SLOTS_PER_CHUNK * sizeof(slot_t)
+                + <size_t>self.block_count * BLOCK_SIZE)
+
+    cdef slot_t *at(self, uint32_t slot) noexcept nogil:
+        return &self.chunks[slot // SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK]
+
+    cdef uint32_t hash_key(self, const key_t *key) noexcept nogil:
+        cdef const uint64_t *words = <const uint64_t *>key.address
+        cdef uint64_t rest
+        cdef uint64_t state
+        memcpy(&rest, key.ports, 8)      # ports, address length, protocol, zone
+        state = fold(rest ^ self.seed, words[0] ^ PRIME_1)
+        if key.address_length == 32:
+            state = fold(words[1] ^ state, words[2] ^ PRIME_2)
+            state = fold(words[3] ^ state, self.seed ^ PRIME_1)
+        state = fold(state ^ self.seed, PRIME_2)
+        return <uint32_t>(state ^ (state >> 32))
+
+    cdef uint32_t find(self, const key_t *key, uint32_t hash) noexcept nogil:
+        """The slot of the flow that `key` names, or NONE."""
+        cdef uint32_t position = hash & self.mask
+        cdef bucket_t *bucket
+        cdef slot_t *slot
+        while True:
+            bucket = &self.buckets[position]
+            if bucket.slot == 0:
+                return NONE
+            if bucket.hash == hash:
+                slot = self.at(bucket.slot - 1)
+                if body_has_key(slot.body, slot.length, slot.zone, key):
+                    return bucket.slot - 1
+            position = (position + 1) & self.mask
+
+    cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil:
+        """Add a flow that is not there. NONE where the table is at its limit or memory is short."""
+        cdef uint32_t number
+        cdef slot_t *slot
+        cdef uint32_t position
+        if self.count >= self.limit:
+            return NONE
+        if <uint64_t>(self.count + 1) * 5 > (<uint64_t>self.mask + 1) * 4 and self.grow_index() < 0:
+            return NONE
+        number = self.add_unindexed(body, length)
+        if number == NONE:
+            return NONE
+        slot = self.at(number)
+        slot.hash = hash
+        slot.zone = key.zone
+        slot.flags = SLOT_INDEXED
+        position = hash & self.mask
+        while self.buckets[position].slot:
+            position = (position + 1) & self.mask
+        self.buckets[position].hash = hash
+        self.buckets[position].slot = number + 1
+        self.count += 1
+        return number
+
+    cdef uint32_t add_unindexed(self, const uint8_t *body, uint32_t length) noexcept nogil:
+        """A slot that no key finds: a control message that waits in a queue. NONE where memory is short."""
+        cdef uint32_t number = self.take_slot()
+        cdef slot_t *slot
+        if number == NONE:
+            return NONE
+        slot = self.at(number)
+        memset(slot, 0, sizeof(slot_t))
+        slot.body = self.take_body(length)
+        if slot.body == NULL:
+            slot.next = self.free_slot
+            self.free_slot = number
+            self.used -= 1
+            return NONE
+        memcpy(slot.body, body, length)
+        slot.length = length
+        slot.previous = NONE
+        slot.next = NONE
+        return number
+
+    cdef int set_body(self, slot_t *slot, const uint8_t *body, uint32_t length) noexcept nogil:
+        """Give an entry another body. Returns 0, or -1 where memory is short and the old body stays."""
+        cdef uint8_t *place = slot.body
+        if (length + CLASS_SIZE - 1) // CLASS_SIZE != (slot.length + CLASS_SIZE - 1) // CLASS_SIZE:
+            place = self.take_body(length)
+            if place == NULL:
+                return -1
+            self.give_body(slot.body, slot.length)
+            slot.body = place
+        memcpy(place, body, length)
+        slot.length = length
+        return 0
+
+    cdef void unindex(self, uint32_t number) noexcept nogil:
+        """Take an entry out of the index; later ones of its run move up, so that no gap hides them."""
+        cdef uint32_t hole = self.at(number).hash & self.mask
+        cdef uint32_t position, home
+        while self.buckets[hole].slot != number + 1:
+            hole = (hole + 1) & self.mask
+        position = hole
+        while True:
+            position = (position + 1) & self.mask
+            if self.buckets[position].slot == 0:
+                break
+            home = self.buckets[position].hash & self.mask
+            if ((position - home) & self.mask) >= ((position - hole) & self.mask):
+                self.buckets[hole] = self.buckets[position]
+                hole = position
+        self.buckets[hole].slot = 0
+        self.at(number).flags &= ~SLOT_INDEXED
+        self.count -= 1
+
+    cdef void remove(self, uint32_t number) noexcept nogil:
+        """Forget an entry. It must be out of all queues."""
+        cdef slot_t *slot = self.at(number)
+        if slot.flags & SLOT_INDEXED:
+            self.unindex(number)
+        self.give_body(slot.body, slot.length)
+        memset(slot, 0, sizeof(slot_t))
+        slot.next = self.free_slot
+        self.free_slot = number
+        self.used -= 1
+
+    cdef uint8_t *take_body(self, uint32_t length) noexcept nogil:
+        cdef uint32_t size_class = (length + CLASS_SIZE - 1) // CLASS_SIZE
+        cdef uint32_t size = size_class * CLASS_SIZE
+        cdef uint8_t *body = self.free_bodies[size_class]
+        cdef uint8_t **blocks
+        if body != NULL:
+            memcpy(&self.free_bodies[size_class], body, sizeof(uint8_t *))
+            return body
+        if self.block_left < size:
+            blocks = <uint8_t **>realloc(self.blocks, (self.block_count + 1) * sizeof(uint8_t *))
+            if blocks == NULL:
+                return NULL
+            self.blocks = blocks
+            self.block_place = <uint8_t *>malloc(BLOCK_SIZE)
+            if self.block_place == NULL:
+                self.block_left = 0
+                return NULL
+            blocks[self.block_count] = self.block_place
+            self.block_count += 1
+            self.block_left = BLOCK_SIZE
+        body = self.block_place
+        self.block_place += size
+        self.block_left -= size
+        return body
+
+    cdef void give_body(self, uint8_t *body, uint32_t length) noexcept nogil:
+        cdef uint32_t size_class = (length + CLASS_SIZE - 1) // CLASS_SIZE
+        memcpy(body, &self.free_bodies[size_class], sizeof(uint8_t *))
+        self.free_bodies[size_class] = body
+
+    cdef uint32_t take_slot(self) noexcept nogil:
+        cdef uint32_t number = self.free_slot
+        cdef slot_t **chunks
+        if number != NONE:
+            self.free_slot = self.at(number).next
+            self.used += 1
+            return number
+        if self.top == self.chunk_count * SLOTS_PER_CHUNK:
+            chunks = <slot_t **>realloc(self.chunks, (self.chunk_count + 1) * sizeof(slot_t *))
+            if chunks == NULL:
+                return NONE
+            self.chunks = chunks
+            chunks[self.chunk_count] = <slot_t *>calloc(SLOTS_PER_CHUNK, sizeof(slot_t))
+            if chunks[self.chunk_count] == NULL:
+                return NONE
+            self.chunk_count += 1
+        number = self.top
+        self.top += 1
+        self.used += 1
+        return number
+
+    cdef int grow_index(self) noexcept nogil:
+        cdef uint32_t size = (self.mask + 1) * 2
+        cdef bucket_t *buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
+        cdef uint32_t i, position
+        if buckets == NULL:
+            return -1
+        for i in range(self.mask + 1):
+            if self.buckets[i].slot:
+                position = self.buckets[i].hash & (size - 1)
+                while buckets[position].slot:
+                    position = (position + 1) & (size - 1)
+                buckets[position] = self.buckets[i]
+        free(self.buckets)
+        self.buckets = buckets
+        self.mask = size - 1
+        return 0
