@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from testbed.privilege import in_user_namespace
+
 Mode = Literal["FTFW", "NOTRACK", "ALARM"]
 
 
@@ -21,7 +23,7 @@ class UnicastLink:
     port: int = 3780
     transport: Literal["UDP", "TCP"] = "UDP"
     buffer_size: int = 4 * 2**20
-    """Send and receive socket buffer, in bytes; the kernel may grant less."""
+    """Send and receive socket buffer, in bytes; 0 for the system's default."""
 
     def clause(self, options: Iterable[str] = ()) -> list[str]:
         family = "IPv6" if ":" in self.own else "IPv4"
@@ -31,8 +33,7 @@ class UnicastLink:
             f"{family}_Destination_Address {self.peer}",
             f"Port {self.port}",
             f"Interface {self.interface}",
-            f"SndSocketBuffer {self.buffer_size}",
-            f"RcvSocketBuffer {self.buffer_size}",
+            *_buffers(self.buffer_size),
             "Checksum on",
         )
 
@@ -46,7 +47,7 @@ class MulticastLink:
     group: str = "225.0.0.50"
     port: int = 3780
     buffer_size: int = 4 * 2**20
-    """Send and receive socket buffer, in bytes; the kernel may grant less."""
+    """Send and receive socket buffer, in bytes; 0 for the system's default."""
 
     def clause(self, options: Iterable[str] = ()) -> list[str]:
         if ":" in self.group:
@@ -58,8 +59,7 @@ class MulticastLink:
             *where,
             f"Group {self.port}",
             f"Interface {self.interface}",
-            f"SndSocketBuffer {self.buffer_size}",
-            f"RcvSocketBuffer {self.buffer_size}",
+            *_buffers(self.buffer_size),
             "Checksum on",
         )
 
@@ -129,6 +129,14 @@ class Configuration:
 
 def _address(address: str) -> str:
     return f"{'IPv6' if ':' in address else 'IPv4'}_address {address}"
+
+
+def _buffers(size: int) -> list[str]:
+    # Beyond the system's limit it takes SO_RCVBUFFORCE, which a user namespace's root may not use: the C
+    # daemon does not start then.
+    if not size or in_user_namespace():
+        return []
+    return [f"SndSocketBuffer {size}", f"RcvSocketBuffer {size}"]
 
 
 def _block(head: str, *lines: str) -> list[str]:

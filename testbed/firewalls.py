@@ -29,8 +29,6 @@ OUTSIDE_OWN = ("192.0.2.2", "192.0.2.3")
 DEDICATED = ("172.31.0.1", "172.31.0.2")
 DEDICATED_V6 = ("fd00:31::1", "fd00:31::2")
 
-_ANNOUNCEMENTS = 3
-
 RULESET = f"""
     table inet firewall {{
         chain forward {{
@@ -85,9 +83,8 @@ class Firewall:
         """Take the shared addresses and tell both networks."""
         self.inside.add_address(f"{INSIDE_SHARED}/24")
         self.outside.add_address(f"{OUTSIDE_SHARED}/24")
-        for _ in range(_ANNOUNCEMENTS):
-            self.inside.announce(INSIDE_SHARED)
-            self.outside.announce(OUTSIDE_SHARED)
+        self.inside.announce(INSIDE_SHARED)
+        self.outside.announce(OUTSIDE_SHARED)
 
     def lose_links(self) -> None:
         """All its cables at once."""

@@ -46,20 +46,17 @@ class Interface:
     def hardware_address(self) -> bytes:
         """The 6 bytes of its Ethernet address."""
         with self._packet_socket() as packets:
-            return bytes(packets.getsockname()[4])
+            return _bound_address(packets)
 
-    def announce(self, address: str) -> None:
+    def announce(self, address: str, times: int = 3) -> None:
         """Tell the network that the IPv4 ``address`` is here now: a gratuitous ARP, as VRRP sends.
 
         See RFC 5227, section 3, and RFC 5798, section 6.4.1.
         """
-        own = self.hardware_address()
-        protocol = ipaddress.IPv4Address(address).packed
-        ethernet = _BROADCAST + own + struct.pack("!H", _ETH_P_ARP)
-        arp = struct.pack("!HHBBH", _ARPHRD_ETHER, _ETH_P_IP, len(own), len(protocol), _ARPOP_REQUEST)
-        frame = ethernet + arp + own + protocol + bytes(len(own)) + protocol
         with self._packet_socket() as packets:
-            packets.send(frame)
+            frame = _gratuitous_arp(_bound_address(packets), ipaddress.IPv4Address(address).packed)
+            for _ in range(times):
+                packets.send(frame)
 
     def _packet_socket(self) -> socket.socket:
         with self.namespace.entered():
@@ -70,6 +67,16 @@ class Interface:
                 packets.close()
                 raise
         return packets
+
+
+def _bound_address(packets: socket.socket) -> bytes:
+    return bytes(packets.getsockname()[4])
+
+
+def _gratuitous_arp(hardware: bytes, address: bytes) -> bytes:
+    ethernet = _BROADCAST + hardware + struct.pack("!H", _ETH_P_ARP)
+    kinds = struct.pack("!HHBBH", _ARPHRD_ETHER, _ETH_P_IP, len(hardware), len(address), _ARPOP_REQUEST)
+    return ethernet + kinds + hardware + address + bytes(len(hardware)) + address
 
 
 def veth(

@@ -7,7 +7,14 @@ byte. Beside these long connections the client can open short ones at a steady p
 ``CLOCK_MONOTONIC``, the same in all processes.
 """
 
-from testbed.traffic.control import TrafficClient, TrafficServer
+from testbed.traffic.control import TrafficClient, TrafficError, TrafficServer
 from testbed.traffic.report import ConnectionReport, ShortReport, TrafficReport
 
-__all__ = ["ConnectionReport", "ShortReport", "TrafficClient", "TrafficReport", "TrafficServer"]
+__all__ = [
+    "ConnectionReport",
+    "ShortReport",
+    "TrafficClient",
+    "TrafficError",
+    "TrafficReport",
+    "TrafficServer",
+]

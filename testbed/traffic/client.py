@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import time
 
-from testbed.traffic.commands import serve_commands
+from testbed.traffic.commands import raise_descriptor_limit, serve_commands
 from testbed.traffic.report import ConnectionReport, ShortReport, TrafficReport
 from testbed.traffic.stream import BLOCK, HEADER, MAGIC, Stream
 
@@ -82,12 +82,17 @@ class Client:
         self._short.bytes_checked += report.sent + report.received
         self._short.completed.append((start, time.monotonic()))
 
-    async def finish(self) -> None:
-        """End every connection in good order: what was sent arrives, then both directions close."""
+    async def finish(self, seconds: float) -> None:
+        """End every connection in good order: what was sent arrives, then both directions close.
+
+        Those that cannot within ``seconds`` stay as they are.
+        """
         self._finishing = True
         for stream in self._streams:
             stream.stop()
-        await asyncio.gather(*self._tasks, *self._short_tasks)
+        under_way = self._tasks | self._short_tasks
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
 
 
 async def main() -> None:
@@ -98,6 +103,7 @@ async def main() -> None:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--short-interval", type=float, required=True)
     options = parser.parse_args()
+    raise_descriptor_limit()
     client = Client(options.address, options.port, options.interval)
     await client.open_long(options.connections)
     short = asyncio.create_task(client.open_short(options.short_interval)) if options.short_interval else None

@@ -4,19 +4,32 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from collections.abc import Awaitable, Callable
 
 from testbed.traffic.report import TrafficReport
 
 
-async def serve_commands(report: Callable[[], TrafficReport], finish: Callable[[], Awaitable[None]]) -> None:
-    """Say ``ready``, then answer ``report``, and ``finish`` when all is finished, until the input ends."""
+async def serve_commands(
+    report: Callable[[], TrafficReport], finish: Callable[[float], Awaitable[None]]
+) -> None:
+    """Say ``ready``, then answer each question with a report until the input ends.
+
+    ``report`` is answered at once, ``finish SECONDS`` when all is finished or the time is over.
+    """
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     print("ready", flush=True)
     while line := await reader.readline():
-        if line.strip() == b"finish":
-            await finish()
+        word, _, seconds = line.decode().partition(" ")
+        if word == "finish":
+            await finish(float(seconds))
         print(report().to_json(), flush=True)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open connections as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -14,6 +14,7 @@ from testbed.traffic.report import TrafficReport
 _PORT = 5001
 _EVENTS_PER_SECOND = 2500
 _SHORTEST_INTERVAL = 0.02
+_ANSWER_GRACE = 5.0
 
 
 class TrafficError(RuntimeError):
@@ -41,8 +42,11 @@ class _TrafficProcess:
         return self._ask("report", deadline)
 
     def finish(self, deadline: float = 10.0) -> TrafficReport:
-        """End all connections in good order and report; first the client, then the server."""
-        return self._ask("finish", deadline)
+        """End all connections in good order and report; first the client, then the server.
+
+        Those that do not end within ``deadline`` seconds are reported as not closed.
+        """
+        return self._ask(f"finish {deadline}", deadline + _ANSWER_GRACE)
 
     def _ask(self, word: str, deadline: float) -> TrafficReport:
         try:

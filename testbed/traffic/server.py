@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from testbed.traffic.commands import serve_commands
+from testbed.traffic.commands import raise_descriptor_limit, serve_commands
 from testbed.traffic.report import TrafficReport
 from testbed.traffic.stream import HEADER, MAGIC, Stream
 
@@ -22,9 +22,10 @@ class Server:
     def report(self) -> TrafficReport:
         return TrafficReport([stream.current_report() for _, stream in sorted(self._long.items())])
 
-    async def finish(self) -> None:
-        """Wait until the clients have ended their long connections."""
-        await asyncio.gather(*self._tasks)
+    async def finish(self, seconds: float) -> None:
+        """Wait until the clients have ended their long connections, or until the time is over."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -50,6 +51,7 @@ async def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--interval", type=float, required=True)
     options = parser.parse_args()
+    raise_descriptor_limit()
     server = Server(options.interval)
     listener = await asyncio.start_server(server.accept, options.address, options.port, backlog=1024)
     try:
