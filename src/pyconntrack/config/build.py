@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From the sections of a file to `Settings`: what must be there, what excludes what, and what old clauses mean."""
+"""From the sections of a file to `Settings`: what must be there and what excludes what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from .problems import Report
 from .reader import Body, Entry, merge
 from .schema import HELPERS
 from .settings import (
-    DEFAULT_RESEND_QUEUE_SIZE,
     General,
     Helper,
     HelperPolicy,
@@ -23,12 +22,9 @@ from .settings import (
     Sync,
 )
 
-MESSAGE_SIZE = 84
-"""Bytes of a flow's message on the wire (IPv4, TCP): by this, a size in bytes becomes a number of messages."""
-
 
 def build_settings(file: Body, report: Report) -> Settings | None:
-    """Return the settings of a file that was read; None, with the mistakes in ``report``, where it is not sound."""
+    """Return the settings of a file, or None where ``report`` holds mistakes."""
     sync_body, stats_body, helper_body = (merge(file, name, report) for name in ("Sync", "Stats", "Helper"))
     general = _general(file, sync_body, stats_body, report)
     sync = _sync(sync_body, report) if sync_body is not None else None
@@ -72,14 +68,14 @@ def _general(file: Body, sync: Body | None, stats: Body | None, report: Report) 
 
 
 def _check_general(body: Body, general: General, report: Report) -> None:
-    growth = body.last("NetlinkBufferSizeMaxGrowth", "SocketBufferSizeMaxGrowth", "SocketBufferSizeMaxGrown")
+    growth = body.setting("netlink_buffer_size_max_growth")
     size, largest = general.netlink_buffer_size, general.netlink_buffer_size_max_growth
     if growth is not None and size is not None and largest is not None and largest < size:
         report.warning(
             growth.word,
-            f"the largest buffer size, {largest}, is below NetlinkBufferSize, {size}; the buffer will not grow",
+            f"the largest size, {largest}, is below NetlinkBufferSize, {size}; the buffer will not grow",
         )
-    limit = body.last("HashLimit")
+    limit = body.setting("hash_limit")
     if limit is not None and general.hash_limit is not None and general.hash_limit < general.hash_size:
         report.warning(
             limit.word,
@@ -106,8 +102,6 @@ def _sync(body: Body, report: Report) -> Sync | None:
     inner = mode_entry.body if mode_entry is not None else None
     if inner is not None:
         given |= inner.fields(Sync)
-        _old_resend_queue(inner, given, report)
-    _old_write_through(body, given)
     options = merge(body, "Options", report)
     if options is not None:
         given |= options.fields(Sync)
@@ -134,29 +128,6 @@ def _mode(body: Body, report: Report) -> Entry | None:
     return first
 
 
-def _old_resend_queue(mode: Body, given: dict[str, Any], report: Report) -> None:
-    """Turn ``ResendBufferSize`` (bytes) into a number of messages.
-
-    The old buffer held nothing but the messages of destroyed flows, today's queue holds all that are sent.
-    The same number of bytes would make it too short to recover a burst, so it is never below the default.
-    """
-    entry = mode.last("ResendBufferSize")
-    if entry is None or not entry.ok or mode.every("ResendQueueSize"):
-        return
-    objects = max(entry.value // MESSAGE_SIZE, DEFAULT_RESEND_QUEUE_SIZE)
-    given["resend_queue_size"] = objects
-    report.warning(
-        entry.word,
-        f'{entry.value} bytes are taken as {objects} messages; write "ResendQueueSize {objects}"',
-    )
-
-
-def _old_write_through(body: Body, given: dict[str, Any]) -> None:
-    entry = body.last("CacheWriteThrough")
-    if entry is not None and entry.ok:
-        given.setdefault("disable_external_cache", entry.value)
-
-
 def _expectation_sync(options: Body, given: dict[str, Any], report: Report) -> None:
     entry = options.last("ExpectationSync")
     if entry is None or not entry.ok:
@@ -174,7 +145,7 @@ def _expectation_sync(options: Body, given: dict[str, Any], report: Report) -> N
 
 def _check_mode(body: Body, inner: Body | None, mode: Mode, given: dict[str, Any], report: Report) -> None:
     if given.get("disable_external_cache") and given.get("commit_timeout") is not None:
-        entry = (inner.last("CommitTimeout") if inner else None) or body.last("CommitTimeout")
+        entry = _setting(body, inner, "commit_timeout")
         report.warning(
             entry.word if entry else body.at,
             '"CommitTimeout" has no effect together with "DisableExternalCache yes"; remove one of them',
@@ -187,14 +158,17 @@ def _check_mode(body: Body, inner: Body | None, mode: Mode, given: dict[str, Any
     defaults = {"refresh_time": 60, "cache_timeout": 180}
     refresh, timeout = (given.get(name, default) for name, default in defaults.items())
     if timeout <= refresh:
-        entry = (inner.last("CacheTimeout", "RefreshTime") if inner else None) or body.last(
-            "CacheTimeout", "RefreshTime"
-        )
+        entry = _setting(body, inner, "cache_timeout", "refresh_time")
         report.warning(
             entry.word if entry else body.at,
-            f"CacheTimeout, {timeout} s, is not longer than RefreshTime, {refresh} s: entries expire before they"
-            f" are sent again; set CacheTimeout to {3 * refresh} or so",
+            f"CacheTimeout, {timeout} s, is not longer than RefreshTime, {refresh} s: entries expire"
+            f" before they are sent again; set CacheTimeout to {3 * refresh} or so",
         )
+
+
+def _setting(body: Body, inner: Body | None, *fields: str) -> Entry | None:
+    """The entry that counts: what is said within the mode goes before what is said beside it."""
+    return (inner.setting(*fields) if inner is not None else None) or body.setting(*fields)
 
 
 def _helper(body: Body, report: Report) -> Helper:

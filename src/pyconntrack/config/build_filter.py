@@ -73,7 +73,7 @@ def _combined(parts: list[_Part], report: Report) -> tuple[Policy, list[Any]] | 
         if part.policy is not first.policy:
             report.error(
                 part.at,
-                f'"{part.name}" contradicts "{first.name}" of line {first.at.line}; use either Accept or Ignore',
+                f'"{part.name}" contradicts "{first.name}" of line {first.at.line}; use one policy',
             )
         if not part.values:
             report.warning(part.at, f'the list of "{part.name}" is empty and has no effect; remove it')

@@ -110,7 +110,8 @@ def _one_address(body: Body, ipv4: str, ipv6: str, report: Report) -> Address | 
     if other is not None:
         report.error(
             last.word,
-            f'"{last.word.text}" beside "{other.word.text}" of line {other.word.line}; a link has one family, keep one',
+            f'"{last.word.text}" beside "{other.word.text}" of line {other.word.line};'
+            " a link has one family, keep one of them",
         )
     address: Address = last.value
     return address

@@ -12,7 +12,7 @@ from .build import build_settings
 from .problems import ConfigError, Problem, Report
 from .reader import Reader
 from .schema import FILE, OUTERMOST
-from .settings import Settings
+from .settings import Settings, Source
 from .syntax import read_tree
 
 SIZE_LIMIT = 1 << 20
@@ -83,10 +83,9 @@ def missing_interfaces(settings: Settings) -> list[Problem]:
         try:
             socket.if_nametoindex(link.interface)
         except OSError:
-            file, line, column = (
-                (link.source.file, link.source.line, link.source.column) if link.source else ("", 0, 0)
-            )
-            problems.append(Problem(file, line, column, f'no such interface: "{link.interface}"'))
+            source = link.source or Source("conntrackd.conf", 0, 0)
+            message = f'no such interface: "{link.interface}"'
+            problems.append(Problem(source.file, source.line, source.column, message))
     return problems
 
 

@@ -25,6 +25,10 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
+ERROR_LIMIT = 100
+"""Number of mistakes after which the reader gives up: what it reads is hardly a configuration."""
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. ``str()`` prints one line per problem, in the order of the file."""
 
@@ -48,6 +52,9 @@ class Report:
     def error(self, at: Located | None, message: str) -> None:
         """Note a mistake at a place in the file, or about the whole file where ``at`` is None."""
         self.errors.append(self._problem(at, message))
+        if len(self.errors) == ERROR_LIMIT:
+            self.errors.append(self._problem(at, "too many mistakes; the rest of the file was not read"))
+            self.raise_errors()
 
     def warning(self, at: Located | None, message: str) -> None:
         """Note something that works but should be changed."""

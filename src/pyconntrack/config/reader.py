@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads the tree of words and blocks by the schema. After a mistake it goes on at the next clause or section."""
+"""Reads the tree of words and blocks by the schema. It goes on after a mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .problems import Located, Report
 from .schema import HOMES, MODES, Clause, Section
 from .settings import Mode
 from .syntax import Block, Word
-from .values import TCP_STATE, Value, ValueProblem, quote, suggestion
+from .values import TCP_STATE, InvalidValueError, Value, quote, suggestion
 
 FOREIGN = {
     ";": "; clauses are not closed by anything, and a comment begins with #",
@@ -63,6 +63,11 @@ class Body:
     def bodies(self, *names: str) -> list[Body]:
         """The sections of these names that could be read."""
         return [entry.body for entry in self.every(*names) if entry.body is not None]
+
+    def setting(self, *fields: str) -> Entry | None:
+        """The entry that gives a setting its value, whatever the clause is called."""
+        found = [entry for entry in self.entries if entry.clause.field in fields and entry.ok]
+        return found[-1] if found else None
 
     def fields(self, settings: type[Any]) -> dict[str, Any]:
         """The values for a settings class; a clause that says "default" gives none."""
@@ -154,8 +159,8 @@ class Reader:
             entry = self._clause(cursor, item, clause, body.section)
             body.add(entry, self._report)
             previous = item
-            if clause.modern:
-                self._report.warning(item, f'old clause "{item.text}"; the modern form is {_modern(clause)}')
+            if clause.old and entry.ok:
+                self._report.warning(item, f'old clause "{item.text}"; {_advice(entry)}')
 
     def _clause(self, cursor: _Cursor, word: Word, clause: Clause, section: Section) -> Entry:
         entry = Entry(word, clause)
@@ -193,7 +198,7 @@ class Reader:
                 return
             try:
                 result = value.read(word)
-            except ValueProblem as problem:
+            except InvalidValueError as problem:
                 if word.line != entry.word.line and word.text in section.by_name:
                     self._wrong(entry, word, str(problem))
                     return
@@ -233,7 +238,7 @@ class Reader:
                 continue
             try:
                 body.words.append((item, value.read(item)))
-            except ValueProblem as problem:
+            except InvalidValueError as problem:
                 self._report.error(item, f"{problem} (section {body.section.name})")
 
     def _states(self, cursor: _Cursor, line: int | None = None) -> list[tuple[Word, Any]]:
@@ -245,7 +250,7 @@ class Reader:
             cursor.step()
             try:
                 found.append((word, TCP_STATE.read(word)))
-            except ValueProblem as problem:
+            except InvalidValueError as problem:
                 self._report.error(word, _short(problem))
         word = cursor.word()
         if word is None or word.text != "for":
@@ -311,8 +316,12 @@ def _within(section: Section) -> str:
     return f"in section {section.name}" if section.name else "at the outermost level"
 
 
-def _modern(clause: Clause) -> str:
-    return clause.modern if clause.modern.startswith("nothing") else f'"{clause.modern}"'
+def _advice(entry: Entry) -> str:
+    if entry.clause.obsolete:
+        return f"remove it, {entry.clause.obsolete}"
+    value = entry.value
+    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    return f'the modern form is "{entry.clause.modern.replace("{value}", text)}"'
 
 
 def _found(cursor: _Cursor) -> str:
@@ -324,7 +333,7 @@ def _found(cursor: _Cursor) -> str:
     return '"}"' if cursor.end is not None else "the end of the file"
 
 
-def _short(problem: ValueProblem) -> str:
+def _short(problem: InvalidValueError) -> str:
     return f"{problem} (TCP state)"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every keyword of conntrackd.conf, once: where it stands, what it takes, which setting it fills, what replaced it.
+"""Every keyword of conntrackd.conf, once: where it stands, what it takes, what it fills, what replaced it.
 
 Defaults are those of the dataclasses in `settings`.
 """
@@ -28,6 +28,7 @@ from .values import (
     IPAddress,
     IPNetwork,
     Keyword,
+    MessagesOfBytes,
     Name,
     Number,
     Protocol,
@@ -55,9 +56,16 @@ class Clause:
     repeats: bool = False
     """May stand several times; else the last one counts."""
     modern: str = ""
-    """An old clause: what to write today."""
+    """An old clause: what to write today, ``{value}`` standing for the value as it is understood."""
+    obsolete: str = ""
+    """An old clause for which nothing is written today: why."""
     spelled: tuple[str, ...] = ()
     """Other spellings of today's clause."""
+
+    @property
+    def old(self) -> bool:
+        """Whether the clause is understood, but no longer to be written."""
+        return bool(self.modern or self.obsolete)
 
     @property
     def key(self) -> str:
@@ -83,7 +91,7 @@ class Section:
 
 def _old(name: str, clause: Clause, modern: str = "") -> Clause:
     """An old name of a clause that takes the same values."""
-    return Clause(name, clause.values, field=clause.key, modern=modern or clause.name)
+    return Clause(name, clause.values, field=clause.key, modern=modern or f"{clause.name} {{value}}")
 
 
 SECONDS = Number(0, INT32_MAX, "seconds")
@@ -134,7 +142,6 @@ GENERAL = Section(
         _MAX_GROWTH,
         _old("SocketBufferSizeMaxGrowth", _MAX_GROWTH),
         _old("SocketBufferSizeMaxGrown", _MAX_GROWTH),
-        _old("NetlinkBufferSizeMaxGrown", _MAX_GROWTH),
         Clause(
             "NetlinkOverrunResync",
             (SwitchOr(SECONDS_OR_DEFAULT, DEFAULT_OVERRUN_RESYNC),),
@@ -150,7 +157,7 @@ GENERAL = Section(
         Clause(
             "Family",
             (Keyword({"IPv4": 4, "IPv6": 6}, folded=True),),
-            modern="Filter { Address Ignore { … } }",
+            obsolete="flows of both families are followed; choose with Filter { Address … }",
         ),
         Clause(
             "UNIX",
@@ -162,7 +169,7 @@ GENERAL = Section(
                         "Backlog",
                         (Number(1, INT32_MAX, zero_is_default=True),),
                         field="unix_backlog",
-                        modern="nothing: the queue is long enough without it",
+                        obsolete="the queue is long enough without it",
                     ),
                 ),
             ),
@@ -203,7 +210,12 @@ MODES: Mapping[Mode, Section] = {
         "Mode FTFW",
         (
             Clause("ResendQueueSize", (OBJECTS_OR_DEFAULT,), field="resend_queue_size"),
-            Clause("ResendBufferSize", (BYTES,), modern="ResendQueueSize"),
+            Clause(
+                "ResendBufferSize",
+                (MessagesOfBytes(),),
+                field="resend_queue_size",
+                modern="ResendQueueSize {value}",
+            ),
             Clause("ACKWindowSize", (OBJECTS_OR_DEFAULT,), field="ack_window_size"),
             _COMMIT_TIMEOUT,
             _PURGE_TIMEOUT,
@@ -239,7 +251,7 @@ _MULTICAST = Section(
         Clause("IPv4_address", (IPAddress(4),)),
         Clause("IPv6_address", (IPAddress(6),)),
         Clause("IPv4_interface", (IPAddress(4),), field="interface_address"),
-        Clause("IPv6_interface", (IPAddress(6),), modern="Interface"),
+        Clause("IPv6_interface", (IPAddress(6),), obsolete="Interface says enough"),
         Clause("Group", (PORT,), field="port"),
         _INTERFACE,
         _SEND_BUFFER,
@@ -249,7 +261,7 @@ _MULTICAST = Section(
         Clause(
             "Backlog",
             (Number(0, INT32_MAX),),
-            modern="nothing: a multicast socket has no queue of connections",
+            obsolete="a multicast socket has no queue of connections",
         ),
         _CHECKSUM,
     ),
@@ -298,15 +310,25 @@ SYNC = Section(
             ),
             repeats=True,
         ),
-        Clause("Checksum", (YesNo(),), modern="Checksum (within Multicast, UDP or TCP)"),
-        Clause("Replicate", states=True, repeats=True, modern="Filter { State Accept { … for TCP } }"),
-        Clause("CacheWriteThrough", (YesNo(),), modern="DisableExternalCache"),
-        _old("RefreshTime", _REFRESH_TIME, "RefreshTime (within Mode)"),
-        _old("CacheTimeout", _CACHE_TIMEOUT, "CacheTimeout (within Mode)"),
-        _old("CommitTimeout", _COMMIT_TIMEOUT, "CommitTimeout (within Mode)"),
-        _old("PurgeTimeout", _PURGE_TIMEOUT, "PurgeTimeout (within Mode)"),
-        _old("McastSndSocketBuffer", _SEND_BUFFER, "SndSocketBuffer (within Multicast)"),
-        _old("McastRcvSocketBuffer", _RECEIVE_BUFFER, "RcvSocketBuffer (within Multicast)"),
+        Clause("Checksum", (YesNo(),), modern="Checksum {value} (within Multicast, UDP or TCP)"),
+        Clause(
+            "Replicate",
+            states=True,
+            repeats=True,
+            modern="Filter { State Accept { … for TCP } } (within General)",
+        ),
+        Clause(
+            "CacheWriteThrough",
+            (YesNo(),),
+            field="disable_external_cache",
+            modern="DisableExternalCache {value} (within Mode)",
+        ),
+        _old("RefreshTime", _REFRESH_TIME, "RefreshTime {value} (within Mode)"),
+        _old("CacheTimeout", _CACHE_TIMEOUT, "CacheTimeout {value} (within Mode)"),
+        _old("CommitTimeout", _COMMIT_TIMEOUT, "CommitTimeout {value} (within Mode)"),
+        _old("PurgeTimeout", _PURGE_TIMEOUT, "PurgeTimeout {value} (within Mode)"),
+        _old("McastSndSocketBuffer", _SEND_BUFFER, "SndSocketBuffer {value} (within Multicast)"),
+        _old("McastRcvSocketBuffer", _RECEIVE_BUFFER, "RcvSocketBuffer {value} (within Multicast)"),
     ),
 )
 
@@ -319,7 +341,7 @@ STATS = Section(
         Clause("Syslog", (SwitchOr(FACILITY, DEFAULT_FACILITY),), field="syslog"),
         # The manual page has this one here, the C daemon takes it only in General.
         _EVENTS_RELIABLE,
-        _old("PollSecs", _POLL_SECS, "PollSecs (within General)"),
+        _old("PollSecs", _POLL_SECS, "PollSecs {value} (within General)"),
     ),
 )
 
@@ -375,13 +397,13 @@ FILE = Section(
             "IgnoreTrafficFor",
             section=Section("IgnoreTrafficFor", _FILTER_ADDRESSES.clauses),
             repeats=True,
-            modern="Filter { Address Ignore { … } }",
+            modern="Filter { Address Ignore { … } } (within General)",
         ),
         Clause(
             "IgnoreProtocol",
             section=Section("IgnoreProtocol", words=Protocol()),
             repeats=True,
-            modern="Filter { Protocol Ignore { … } }",
+            modern="Filter { Protocol Ignore { … } } (within General)",
         ),
     ),
 )
@@ -400,7 +422,7 @@ def _homes() -> dict[str, list[str]]:
     homes: dict[str, list[str]] = {}
     for section in (*_sections(FILE), *MODES.values()):
         for name, clause in section.by_name.items():
-            if not clause.modern:
+            if not clause.old:
                 homes.setdefault(name, []).append(section.name)
     return homes
 

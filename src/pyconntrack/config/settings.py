@@ -168,7 +168,7 @@ class Link:
 
     transport: Transport
     address: Address
-    """Multicast: the group that messages are sent to. UDP, TCP: this node's own address (0.0.0.0 or :: for any)."""
+    """Multicast: the group that messages are sent to. UDP, TCP: this node's own (0.0.0.0 or :: for any)."""
     port: int
     """``Group`` or ``Port``, 1 to 65535."""
     interface: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From text to a tree of words and blocks with their places; braces that do not balance are reported and mended."""
+"""From text to a tree of words and blocks with their places. Unbalanced braces are mended."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Block(Located):
 class _Open:
     brace: Token
     heading: str
+    braced_path: str = ""
+    """The last path in the section that holds a closing brace, which was meant for the section perhaps."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class _BraceMender:
                 if self.line and self.line[-1].line != token.line:
                     self.line = []
                 self.line.append(token)
+                if token.type == "PATH" and token.endswith("}") and self.opened:
+                    self.opened[-1].braced_path = str(token)
                 yield token
             token = following
         yield from self._close_all(None, "at the end of the file")
@@ -85,13 +89,11 @@ class _BraceMender:
         while self.opened:
             unclosed = self.opened.pop()
             brace = unclosed.brace
-            name = f'section "{unclosed.heading}"' if unclosed.heading else '"{"'
-            self.report.error(
-                _place(token or brace),
-                f'expected "}}" {where}: {name} of line {brace.line} is not closed'
-                if token
-                else f'{name} is not closed; expected "}}" {where}',
-            )
+            name = f'section "{unclosed.heading}"' if unclosed.heading else 'the "{"'
+            message = f'expected "}}" {where}: {name} of line {brace.line} is not closed'
+            if unclosed.braced_path:
+                message += f'; put a blank before the "}}" in {unclosed.braced_path}'
+            self.report.error(_place(token or brace), message)
             yield type(brace).new_borrow_pos("RBRACE", "}", token or brace)
 
 
@@ -108,7 +110,7 @@ def _parser(mender: _BraceMender) -> Lark:
     # lark costs tens of milliseconds to import: only whoever reads a configuration pays for it.
     from lark import Lark
 
-    return Lark(_grammar(), parser="lalr", lexer="basic", postlex=mender)  # type: ignore[arg-type]
+    return Lark(_grammar(), parser="lalr", lexer="basic", postlex=mender)
 
 
 def read_tree(text: str, report: Report, outermost: frozenset[str]) -> tuple[Word | Block, ...]:

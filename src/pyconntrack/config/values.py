@@ -7,17 +7,27 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .settings import UNIX_PATH_MAX, Mode, Policy, SchedulerType, TcpState
+from .settings import (
+    DEFAULT_RESEND_QUEUE_SIZE,
+    UNIX_PATH_MAX,
+    Address,
+    Mode,
+    Network,
+    Policy,
+    SchedulerType,
+    TcpState,
+)
 from .syntax import Word
 
-UINT32_MAX = 2**32 - 1
 INT32_MAX = 2**31 - 1
+MESSAGE_SIZE = 84
+"""Bytes of a flow's message on the wire (IPv4, TCP)."""
 INTERFACE_NAME_MAX = 15
 """IFNAMSIZ of linux/if.h, less the closing zero byte."""
 
@@ -53,14 +63,14 @@ FACILITIES = ("daemon", *(f"local{number}" for number in range(8)))
 """Syslog facilities that the daemon may log as."""
 
 
-class ValueProblem(Exception):
+class InvalidValueError(Exception):
     """The word is not a value of the kind; the text says what was expected."""
 
 
-def quote(word: Word | str) -> str:
-    """The word in quotes, cut where it is so long that it would hide the message."""
-    text = word.text if isinstance(word, Word) else word
-    return f'"{text[:60]}…"' if len(text) > 61 else f'"{text}"'
+def quote(word: Word) -> str:
+    """The word in quotes: cut where it is so long that it would hide the message, and fit for a terminal."""
+    text = word.text if len(word.text) <= 60 else word.text[:59] + "…"
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + '"'
 
 
 def suggestion(text: str, known: Sequence[str]) -> str:
@@ -79,12 +89,12 @@ class Value:
         """Return the value of a word.
 
         Raises:
-            ValueProblem: the word is no such value.
+            InvalidValueError: the word is no such value.
         """
         raise NotImplementedError
 
-    def wrong(self, word: Word, hint: str = "") -> ValueProblem:
-        return ValueProblem(f"expected {self.expected}, found {quote(word)}{hint}")
+    def wrong(self, word: Word, hint: str = "") -> InvalidValueError:
+        return InvalidValueError(f"expected {self.expected}, found {quote(word)}{hint}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,8 @@ class Keyword(Value):
 
     choices: Mapping[str, Any]
     folded: bool = False
+    old: Mapping[str, Any] = field(default_factory=dict)
+    """Old words in lower case, which are taken but not proposed."""
 
     @property
     def expected(self) -> str:  # type: ignore[override]
@@ -103,6 +115,8 @@ class Keyword(Value):
         if word.text in self.choices:
             return self.choices[word.text]
         lower = word.text.lower()
+        if lower in self.old and not word.quoted:
+            return self.old[lower]
         match = next((name for name in self.choices if name.lower() == lower), None)
         if match is None or word.quoted:
             raise self.wrong(word, suggestion(word.text, list(self.choices)))
@@ -118,13 +132,7 @@ class YesNo(Value):
     def read(self, word: Word) -> bool:
         lower = word.text.lower()
         if word.quoted or lower not in ("yes", "on", "no", "off"):
-            hint = {
-                "true": '; write "yes"',
-                "1": '; write "yes"',
-                "false": '; write "no"',
-                "0": '; write "no"',
-            }
-            raise self.wrong(word, hint.get(lower, suggestion(word.text, ("yes", "no", "on", "off"))))
+            raise self.wrong(word)
         return lower in ("yes", "on")
 
 
@@ -133,7 +141,7 @@ class Number(Value):
     """A whole number. ``zero_is_default``: the C daemon takes 0 for "not set"; it is then read as None."""
 
     low: int = 1
-    high: int = UINT32_MAX
+    high: int = INT32_MAX
     unit: str = ""
     zero_is_default: bool = False
 
@@ -166,7 +174,7 @@ class AbsolutePath(Value):
             raise self.wrong(word)
         length = len(word.text.encode())
         if length > self.limit:
-            raise ValueProblem(
+            raise InvalidValueError(
                 f"expected a path of at most {self.limit} bytes, found one of {length}; choose a shorter one"
             )
         return Path(word.text)
@@ -182,7 +190,7 @@ class IPAddress(Value):
     def expected(self) -> str:  # type: ignore[override]
         return f"an IPv{self.version} address"
 
-    def read(self, word: Word) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    def read(self, word: Word) -> Address:
         return _address(self, word, word.text)
 
 
@@ -196,18 +204,18 @@ class IPNetwork(Value):
     def expected(self) -> str:  # type: ignore[override]
         return f"an IPv{self.version} address or network"
 
-    def read(self, word: Word) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    def read(self, word: Word) -> Network:
         text, slash, prefix = word.text.partition("/")
         address = _address(self, word, text)
         longest = address.max_prefixlen
         if "%" in text:
             raise self.wrong(word, "; an address in a filter has no scope")
         if slash and not (re.fullmatch("[0-9]{1,3}", prefix, re.ASCII) and int(prefix) <= longest):
-            raise ValueProblem(f"expected a prefix length from 0 to {longest}, found {quote(word)}")
+            raise InvalidValueError(f"expected a prefix length from 0 to {longest}, found {quote(word)}")
         return ipaddress.ip_network((address, int(prefix) if slash else longest), strict=False)
 
 
-def _address(value: IPAddress | IPNetwork, word: Word, text: str) -> Any:
+def _address(value: IPAddress | IPNetwork, word: Word, text: str) -> Address:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -243,11 +251,8 @@ class InterfaceName(Value):
 
     def read(self, word: Word) -> str:
         name = word.text
-        if (
-            not 1 <= len(name.encode()) <= INTERFACE_NAME_MAX
-            or name in (".", "..")
-            or re.search(r"[/:\s]", name)
-        ):
+        fits = 1 <= len(name.encode()) <= INTERFACE_NAME_MAX
+        if not fits or name in (".", "..") or re.search(r"[/:\s]", name):
             raise self.wrong(word)
         return name
 
@@ -263,7 +268,7 @@ class Name(Value):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", word.text, re.ASCII):
             raise self.wrong(word)
         if len(word.text) > self.limit:
-            raise ValueProblem(f"expected a name of at most {self.limit} bytes, found {quote(word)}")
+            raise InvalidValueError(f"expected a name of at most {self.limit} bytes, found {quote(word)}")
         return word.text
 
 
@@ -282,25 +287,34 @@ class SwitchOr(Value):
     def read(self, word: Word) -> Any:
         try:
             return self.on if YesNo().read(word) else self.off
-        except ValueProblem:
+        except InvalidValueError:
             pass
         try:
             return self.other.read(word)
-        except ValueProblem as problem:
+        except InvalidValueError as problem:
             if isinstance(self.other, AbsolutePath | Number):
                 raise self.wrong(word) from problem
             raise
 
 
+@dataclass(frozen=True)
+class MessagesOfBytes(Number):
+    """A size in bytes, as files of 2007 give that of the resend buffer; read as a number of messages.
+
+    That buffer held nothing but the messages of destroyed flows, today's queue holds all that are sent. The
+    same number of bytes would make it too short to recover a burst, so it is never below today's default.
+    """
+
+    unit: str = "bytes"
+
+    def read(self, word: Word) -> int:
+        return max((super().read(word) or 0) // MESSAGE_SIZE, DEFAULT_RESEND_QUEUE_SIZE)
+
+
 MODE = Keyword(
-    {
-        "FTFW": Mode.FTFW,
-        "NOTRACK": Mode.NOTRACK,
-        "ALARM": Mode.ALARM,
-        "nack": Mode.FTFW,
-        "persistent": Mode.ALARM,
-    },
+    {mode.value: mode for mode in Mode},
     folded=True,
+    old={"nack": Mode.FTFW, "persistent": Mode.ALARM},
 )
 POLICY = Keyword({"Accept": Policy.ACCEPT, "Ignore": Policy.IGNORE})
 SCHEDULER_TYPE = Keyword({"RR": SchedulerType.RR, "FIFO": SchedulerType.FIFO}, folded=True)
