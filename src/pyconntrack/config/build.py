@@ -33,7 +33,7 @@ def build_settings(file: Body, report: Report) -> Settings | None:
     if sync_body is not None and stats_body is not None:
         later = max(sync_body.at, stats_body.at, key=lambda at: (at.line, at.column))
         report.error(later, 'sections "Sync" and "Stats" exclude each other; remove one of them')
-    if not file.every("Sync", "Stats", "Helper"):
+    if not report.errors and not file.every("Sync", "Stats", "Helper"):
         report.warning(
             None, 'no section "Sync", "Stats" or "Helper"; taken as "Stats { }", the statistics mode'
         )

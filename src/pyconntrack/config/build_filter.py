@@ -20,6 +20,7 @@ class _Part:
     name: str
     policy: Policy
     values: list[tuple[Located, Any]]
+    ok: bool
 
 
 def build_filter(file: Body, general: Body | None, sync: Body | None, report: Report) -> Filter:
@@ -50,13 +51,15 @@ def _parts(filters: Iterable[Body], name: str) -> Iterator[_Part]:
     for body in filters:
         for entry in body.every(name):
             if entry.ok and entry.body is not None:
-                yield _Part(entry.word, f"{name} {entry.value.value}", entry.value, _values(entry.body))
+                yield _Part(
+                    entry.word, f"{name} {entry.value.value}", entry.value, _values(entry.body), entry.body.ok
+                )
 
 
 def _old(body: Body, name: str, policy: Policy) -> Iterator[_Part]:
     for entry in body.every(name):
         if entry.body is not None:
-            yield _Part(entry.word, name, policy, _values(entry.body))
+            yield _Part(entry.word, name, policy, _values(entry.body), entry.body.ok)
 
 
 def _values(body: Body) -> list[tuple[Located, Any]]:
@@ -75,7 +78,7 @@ def _combined(parts: list[_Part], report: Report) -> tuple[Policy, list[Any]] | 
                 part.at,
                 f'"{part.name}" contradicts "{first.name}" of line {first.at.line}; use one policy',
             )
-        if not part.values:
+        if not part.values and part.ok:
             report.warning(part.at, f'the list of "{part.name}" is empty and has no effect; remove it')
         for at, value in part.values:
             if value in seen:

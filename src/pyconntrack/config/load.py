@@ -15,7 +15,7 @@ from .schema import FILE, OUTERMOST
 from .settings import Settings, Source
 from .syntax import read_tree
 
-SIZE_LIMIT = 1 << 20
+SIZE_LIMIT = 1 << 19
 """Bytes. The longest example with all its comments has 14 thousand."""
 
 
@@ -63,6 +63,8 @@ def parse(text: str, name: str = "conntrackd.conf") -> Loaded:
     Raises:
         ConfigError: the text is not sound; it tells every mistake.
     """
+    if len(text) > SIZE_LIMIT:
+        raise _whole(name, f"larger than {SIZE_LIMIT} bytes; this is no conntrackd.conf")
     report = Report(name)
     items = read_tree(text, report, OUTERMOST)
     if not items and not report.errors:

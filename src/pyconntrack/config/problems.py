@@ -25,8 +25,8 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
-ERROR_LIMIT = 100
-"""Number of mistakes after which the reader gives up: what it reads is hardly a configuration."""
+PROBLEM_LIMIT = 100
+"""Number of mistakes after which the reader gives up, and of warnings after which it keeps them to itself."""
 
 
 class ConfigError(Exception):
@@ -48,17 +48,22 @@ class Report:
         self.file = file
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.unbalanced = False
+        """Braces were missing or too many, so that clauses may have got into the wrong section."""
 
     def error(self, at: Located | None, message: str) -> None:
         """Note a mistake at a place in the file, or about the whole file where ``at`` is None."""
         self.errors.append(self._problem(at, message))
-        if len(self.errors) == ERROR_LIMIT:
+        if len(self.errors) == PROBLEM_LIMIT:
             self.errors.append(self._problem(at, "too many mistakes; the rest of the file was not read"))
             self.raise_errors()
 
     def warning(self, at: Located | None, message: str) -> None:
         """Note something that works but should be changed."""
-        self.warnings.append(self._problem(at, message))
+        if len(self.warnings) < PROBLEM_LIMIT:
+            self.warnings.append(self._problem(at, message))
+        elif len(self.warnings) == PROBLEM_LIMIT:
+            self.warnings.append(self._problem(at, "more remarks like these are not shown"))
 
     def _problem(self, at: Located | None, message: str) -> Problem:
         return Problem(self.file, at.line if at else 0, at.column if at else 0, message)

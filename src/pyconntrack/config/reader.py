@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from .problems import Located, Report
@@ -50,6 +51,8 @@ class Body:
     entries: list[Entry] = field(default_factory=list)
     words: list[tuple[Word, Any]] = field(default_factory=list)
     """The values of a section that is a list."""
+    ok: bool = True
+    """False where something in the section could not be read."""
 
     def every(self, *names: str) -> list[Entry]:
         """The entries of these names, in the order of the file, the faulty ones included."""
@@ -130,6 +133,7 @@ class Reader:
 
     def _section(self, cursor: _Cursor, section: Section, at: Located) -> Body:
         body = Body(section, at)
+        errors = len(self._report.errors)
         if section.states:
             while cursor.peek() is not None:
                 body.words += self._states(cursor)
@@ -137,6 +141,7 @@ class Reader:
             self._word_list(cursor, section.words, body)
         else:
             self._clauses(cursor, body)
+        body.ok = len(self._report.errors) == errors
         return body
 
     # --- clauses
@@ -191,6 +196,10 @@ class Reader:
         clause = entry.clause
         for index, value in enumerate(clause.values):
             word = cursor.word()
+            if word is not None and word.text == "=":
+                self._wrong(entry, word, 'unexpected "="; a value follows its clause without it')
+                cursor.step()
+                word = cursor.word()
             if word is None:
                 if not (clause.optional_values and index == 0):
                     place = cursor.peek() or cursor.end or entry.word
@@ -251,7 +260,7 @@ class Reader:
             try:
                 found.append((word, TCP_STATE.read(word)))
             except InvalidValueError as problem:
-                self._report.error(word, _short(problem))
+                self._report.error(word, str(problem))
         word = cursor.word()
         if word is None or word.text != "for":
             place = cursor.peek() or cursor.end
@@ -272,11 +281,13 @@ class Reader:
 
     def _unknown(self, word: Word, section: Section, previous: Word | None) -> None:
         text = word.text
-        known = list(section.by_name)
-        homes = [] if word.quoted else HOMES.get(text, [])
+        known = [clause.name for clause in section.clauses if not clause.old]
+        homes = HOMES.get(text, [])
         foreign = next((hint for mark, hint in FOREIGN.items() if text.startswith(mark)), None)
-        near = suggestion(text, known)
-        if homes:
+        near = suggestion(text, known) or self._elsewhere(text)
+        if word.quoted:
+            message = f"unexpected {quote(word)}; a clause stands without quotes"
+        elif homes:
             places = " or ".join(f'section "{home}"' if home else "the outermost level" for home in homes)
             message = f'clause "{text}" cannot stand {_within(section)}; it belongs to {places}'
         elif foreign is not None:
@@ -292,6 +303,13 @@ class Reader:
                 expected += " Upper and lower case differ here"
             message = f"unknown {kind} {quote(word)} {_within(section)}{expected}"
         self._report.error(word, message)
+
+    @staticmethod
+    def _elsewhere(text: str) -> str:
+        """The nearest clause of another section, with the section's name."""
+        for name in get_close_matches(text[:64], HOMES, n=1, cutoff=0.75):
+            return f'; did you mean "{name}" of section "{HOMES[name][0]}"?' if HOMES[name][0] else ""
+        return ""
 
     def _skip(self, cursor: _Cursor, section: Section) -> None:
         """Go to the next known clause, the next line, or past the unknown section."""
@@ -331,10 +349,6 @@ def _found(cursor: _Cursor) -> str:
     if item is not None:
         return '"{"'
     return '"}"' if cursor.end is not None else "the end of the file"
-
-
-def _short(problem: InvalidValueError) -> str:
-    return f"{problem} (TCP state)"
 
 
 def merge(parent: Body, name: str, report: Report) -> Body | None:

@@ -80,14 +80,18 @@ class _BraceMender:
     def _close(self, token: Token) -> Iterator[Token]:
         self.line = []
         if self.opened:
-            self.opened.pop()
+            closed = self.opened.pop()
+            if self.opened and closed.braced_path:
+                self.opened[-1].braced_path = closed.braced_path
             yield token
         else:
+            self.report.unbalanced = True
             self.report.error(_place(token), 'unexpected "}": no section is open here; remove it')
 
     def _close_all(self, token: Token | None, where: str) -> Iterator[Token]:
         while self.opened:
             unclosed = self.opened.pop()
+            self.report.unbalanced = True
             brace = unclosed.brace
             name = f'section "{unclosed.heading}"' if unclosed.heading else 'the "{"'
             message = f'expected "}}" {where}: {name} of line {brace.line} is not closed'
@@ -139,7 +143,7 @@ def _item(child: Any, done: dict[int, Block], report: Report) -> Word | Block:
     (token,) = child.children
     text = str(token)
     if token.type == "OPEN_STRING":
-        report.error(_place(token), f'expected a closing quote in the line of {text}"')
+        report.error(_place(token), "the quote is not closed; expected another one in the same line")
     if token.type in ("STRING", "OPEN_STRING"):
         return Word(token.line, token.column, text.strip('"').rstrip(), quoted=True)
     return Word(token.line, token.column, text)

@@ -63,6 +63,10 @@ FACILITIES = ("daemon", *(f"local{number}" for number in range(8)))
 """Syslog facilities that the daemon may log as."""
 
 
+DEFAULT = object()
+"""What a clause gives that says "as if I were not here"."""
+
+
 class InvalidValueError(Exception):
     """The word is not a value of the kind; the text says what was expected."""
 
@@ -94,6 +98,8 @@ class Value:
         raise NotImplementedError
 
     def wrong(self, word: Word, hint: str = "") -> InvalidValueError:
+        if word.text.endswith(";"):
+            hint = '; nothing closes a clause, remove the ";"'
         return InvalidValueError(f"expected {self.expected}, found {quote(word)}{hint}")
 
 
@@ -105,9 +111,13 @@ class Keyword(Value):
     folded: bool = False
     old: Mapping[str, Any] = field(default_factory=dict)
     """Old words in lower case, which are taken but not proposed."""
+    described: str = ""
+    """What is expected, where the list of the words would be long."""
 
     @property
     def expected(self) -> str:  # type: ignore[override]
+        if self.described:
+            return self.described
         names = [f'"{name}"' for name in self.choices]
         return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
@@ -138,7 +148,7 @@ class YesNo(Value):
 
 @dataclass(frozen=True)
 class Number(Value):
-    """A whole number. ``zero_is_default``: the C daemon takes 0 for "not set"; it is then read as None."""
+    """A whole number. ``zero_is_default``: the C daemon takes 0 for "not set"; it is then read as DEFAULT."""
 
     low: int = 1
     high: int = INT32_MAX
@@ -151,12 +161,12 @@ class Number(Value):
         unit = f" of {self.unit}" if self.unit else ""
         return f"a number{unit} from {low} to {self.high}"
 
-    def read(self, word: Word) -> int | None:
+    def read(self, word: Word) -> Any:
         if not re.fullmatch(r"[+-]?[0-9]{1,20}", word.text, re.ASCII):
             raise self.wrong(word)
         number = int(word.text)
         if number == 0 and self.zero_is_default:
-            return None
+            return DEFAULT
         if not self.low <= number <= self.high:
             raise self.wrong(word)
         return number
@@ -308,7 +318,8 @@ class MessagesOfBytes(Number):
     unit: str = "bytes"
 
     def read(self, word: Word) -> int:
-        return max((super().read(word) or 0) // MESSAGE_SIZE, DEFAULT_RESEND_QUEUE_SIZE)
+        size: int = super().read(word)
+        return max(size // MESSAGE_SIZE, DEFAULT_RESEND_QUEUE_SIZE)
 
 
 MODE = Keyword(
@@ -318,8 +329,13 @@ MODE = Keyword(
 )
 POLICY = Keyword({"Accept": Policy.ACCEPT, "Ignore": Policy.IGNORE})
 SCHEDULER_TYPE = Keyword({"RR": SchedulerType.RR, "FIFO": SchedulerType.FIFO}, folded=True)
-FACILITY = Keyword({name: name for name in FACILITIES}, folded=True)
+FACILITY = Keyword(
+    {name: name for name in FACILITIES},
+    folded=True,
+    described='a syslog facility ("daemon", "local0" to "local7")',
+)
 TCP_STATE = Keyword(
-    {state.name: state for state in TcpState} | {"CLOSED": TcpState.CLOSE, "SYN_SENT2": TcpState.LISTEN}
+    {state.name: state for state in TcpState} | {"CLOSED": TcpState.CLOSE, "SYN_SENT2": TcpState.LISTEN},
+    described=f"a TCP state ({', '.join(TcpState.__members__)})",
 )
 UNIX_PATH = AbsolutePath(limit=UNIX_PATH_MAX - 1)
