@@ -20,3 +20,5 @@ cdef class FlowBatch:
     cdef int reserve(self, Py_ssize_t count) noexcept nogil
     # Forget the last record: for a decoder that met something malformed.
     cdef void pop(self) noexcept nogil
+
+    cdef int check_not_exported(self) except -1

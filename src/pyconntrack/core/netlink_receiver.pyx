@@ -5,12 +5,23 @@
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+
+import os
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
     int MSG_TRUNC
     int recvmmsg(int fd, mmsghdr_t *messages, unsigned int count, int flags, void *timeout)
+
+cdef extern from "<sched.h>" nogil:
+    int CLONE_NEWNET
+    int setns(int fd, int kind)
+
+
+def enter_network_namespace(int fd):
+    """Move the calling thread, and no other, into the network namespace that `fd` refers to. Raises OSError."""
+    if setns(fd, CLONE_NEWNET) < 0:
+        raise OSError(errno, os.strerror(errno))
 
 
 cdef class NetlinkReceiver:

@@ -6,16 +6,17 @@ The kernel carries out every request of a datagram before sendmsg returns, and q
 request asks for an acknowledgement, so that silence never passes for success.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
 
 import os
 
-from pyconntrack.core.kernel_codec cimport FLOW_MESSAGE_MAX, encode_flow
+from pyconntrack.core.batch cimport FlowBatch
+from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX, encode_flow
 from pyconntrack.core.netlink cimport *
-from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.record cimport FAMILY_IPV4, address_size, flow_t, tuple_t
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
@@ -141,6 +142,16 @@ cdef class RequestBatch:
             return 0
         return self.outcomes[position]
 
+    def add_flows(self, FlowBatch batch not None, Py_ssize_t start, int command, int flags):
+        """Add the flows from index `start` on until the batch is full; the index behind the last one that was added."""
+        cdef Py_ssize_t index = start
+        if start < 0 or start > batch.length:
+            raise IndexError("flow index out of range")
+        with nogil:
+            while index < batch.length and self.add(&batch.flows[index], command, <uint16_t>flags):
+                index += 1
+        return index
+
     def clear(self):
         """Forget the requests; the next batch goes on with the sequence numbers."""
         self.reset()
@@ -172,3 +183,79 @@ cdef class RequestBatch:
         if code == 0:
             return []
         return [(position, self.outcomes[position]) for position in range(self.count) if self.outcomes[position] > 0]
+
+
+cdef void put_selected_tuple(writer_t *writer, uint16_t kind, const tuple_t *value, uint32_t selected) noexcept nogil:
+    """Only the fields named by CTA_FILTER flags."""
+    cdef uint32_t outer = begin_nest(writer, kind)
+    cdef uint32_t nest
+    cdef int size = address_size(value.family)
+    cdef bint four = value.family == FAMILY_IPV4
+    if selected & (CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST):
+        nest = begin_nest(writer, CTA_TUPLE_IP)
+        if selected & CTA_FILTER_F_IP_SRC:
+            put_attribute(writer, CTA_IP_V4_SRC if four else CTA_IP_V6_SRC, value.source, size)
+        if selected & CTA_FILTER_F_IP_DST:
+            put_attribute(writer, CTA_IP_V4_DST if four else CTA_IP_V6_DST, value.destination, size)
+        end_nest(writer, nest)
+    if selected & ~(CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST | CTA_FILTER_F_TUPLE_ZONE):
+        nest = begin_nest(writer, CTA_TUPLE_PROTO)
+        put_u8(writer, CTA_PROTO_NUM, value.protocol)
+        if selected & CTA_FILTER_F_SRC_PORT:
+            put_be16(writer, CTA_PROTO_SRC_PORT, value.source_port)
+        if selected & CTA_FILTER_F_DST_PORT:
+            put_be16(writer, CTA_PROTO_DST_PORT, value.destination_port)
+        put_selected_icmp(writer, value, selected)
+        end_nest(writer, nest)
+    if selected & CTA_FILTER_F_TUPLE_ZONE:
+        put_be16(writer, CTA_TUPLE_ZONE, value.zone)
+    end_nest(writer, outer)
+
+
+cdef void put_selected_icmp(writer_t *writer, const tuple_t *value, uint32_t selected) noexcept nogil:
+    if selected & CTA_FILTER_F_ICMP_ID:
+        put_be16(writer, CTA_PROTO_ICMP_ID, value.icmp_id)
+    if selected & CTA_FILTER_F_ICMP_TYPE:
+        put_u8(writer, CTA_PROTO_ICMP_TYPE, value.icmp_type)
+    if selected & CTA_FILTER_F_ICMP_CODE:
+        put_u8(writer, CTA_PROTO_ICMP_CODE, value.icmp_code)
+    if selected & CTA_FILTER_F_ICMPV6_ID:
+        put_be16(writer, CTA_PROTO_ICMPV6_ID, value.icmp_id)
+    if selected & CTA_FILTER_F_ICMPV6_TYPE:
+        put_u8(writer, CTA_PROTO_ICMPV6_TYPE, value.icmp_type)
+    if selected & CTA_FILTER_F_ICMPV6_CODE:
+        put_u8(writer, CTA_PROTO_ICMPV6_CODE, value.icmp_code)
+
+
+def table_request(int command, int flags, uint32_t sequence, int family=0, mark=None, status=None, zone=None,
+                  FlowBatch tuples=None, uint32_t original_fields=0, uint32_t reply_fields=0):
+    """A request about the whole table: a dump, a flush, statistics.
+
+    `mark` and `status` are (value, mask). `tuples` holds one flow whose original and reply are compared in the fields that
+    `original_fields` and `reply_fields` name (CTA_FILTER_F_*).
+    """
+    cdef uint8_t out[FLOW_MESSAGE_MAX]
+    cdef writer_t writer
+    cdef uint32_t nest, length
+    start_writer(&writer, out, FLOW_MESSAGE_MAX)
+    put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST), sequence,
+               <uint8_t>family)
+    if mark is not None:
+        put_be32(&writer, CTA_MARK, mark[0])
+        put_be32(&writer, CTA_MARK_MASK, mark[1])
+    if status is not None:
+        put_be32(&writer, CTA_STATUS, status[0])
+        put_be32(&writer, CTA_STATUS_MASK, status[1])
+    if zone is not None:
+        put_be16(&writer, CTA_ZONE, zone)
+    if tuples is not None and tuples.length > 0 and (original_fields or reply_fields):
+        if original_fields:
+            put_selected_tuple(&writer, CTA_TUPLE_ORIG, &tuples.flows[0].original, original_fields)
+        if reply_fields:
+            put_selected_tuple(&writer, CTA_TUPLE_REPLY, &tuples.flows[0].reply, reply_fields)
+        nest = begin_nest(&writer, CTA_FILTER)
+        put_u32(&writer, CTA_FILTER_ORIG_FLAGS, original_fields)
+        put_u32(&writer, CTA_FILTER_REPLY_FLAGS, reply_fields)
+        end_nest(&writer, nest)
+    length = finish_message(&writer)
+    return PyBytes_FromStringAndSize(<char *>out, length)
