@@ -17,7 +17,7 @@ TRANSPORTS = {transport.value: transport for transport in Transport}
 def build_links(sync: Body, report: Report) -> tuple[Link, ...]:
     """Return the links in the order of the file; mistakes go to ``report``."""
     entries = sync.every(*TRANSPORTS)
-    if not entries:
+    if not entries and sync.ok and not report.unbalanced:
         report.error(sync.at, 'no dedicated link in section Sync; add a section "Multicast", "UDP" or "TCP"')
     _check_set(entries, report)
     common = _common(sync)
@@ -113,6 +113,7 @@ def _one_address(body: Body, ipv4: str, ipv6: str, report: Report) -> Address | 
             f'"{last.word.text}" beside "{other.word.text}" of line {other.word.line};'
             " a link has one family, keep one of them",
         )
+        return None
     address: Address = last.value
     return address
 

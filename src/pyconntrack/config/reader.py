@@ -12,7 +12,7 @@ from .problems import Located, Report
 from .schema import HOMES, MODES, Clause, Section
 from .settings import Mode
 from .syntax import Block, Word
-from .values import TCP_STATE, InvalidValueError, Value, quote, suggestion
+from .values import DEFAULT, TCP_STATE, InvalidValueError, Value, quote, suggestion
 
 FOREIGN = {
     ";": "; clauses are not closed by anything, and a comment begins with #",
@@ -77,8 +77,10 @@ class Body:
         names = {known.name for known in dataclasses.fields(settings)}
         given: dict[str, Any] = {}
         for entry in self.entries:
-            if entry.clause.field in names and entry.values and entry.ok:
+            if entry.clause.field in names and entry.ok:
                 given[entry.clause.field] = entry.value
+                if not entry.values:
+                    del given[entry.clause.field]
         return given
 
     def add(self, entry: Entry, report: Report) -> None:
@@ -216,7 +218,7 @@ class Reader:
                 return
             cursor.step()
             entry.heading = entry.heading or word.text
-            if result is None and getattr(value, "zero_is_default", False):
+            if result is DEFAULT:
                 self._report.warning(
                     word, f'"{entry.word.text} 0" stands for the default; leave the clause out'
                 )
@@ -288,14 +290,14 @@ class Reader:
         if word.quoted:
             message = f"unexpected {quote(word)}; a clause stands without quotes"
         elif homes:
-            places = " or ".join(f'section "{home}"' if home else "the outermost level" for home in homes)
-            message = f'clause "{text}" cannot stand {_within(section)}; it belongs to {places}'
+            places = " or ".join(f'"{home}"' for home in homes)
+            where = f"section {places}" if homes[0] else "the outermost level"
+            message = f'clause "{text}" cannot stand {_within(section)}; it belongs to {where}'
         elif foreign is not None:
             message = f"unexpected {quote(word)}{foreign}"
         elif previous is not None and previous.line == word.line and not near:
-            message = (
-                f'unexpected {quote(word)} after clause "{previous.text}"; expected another clause or "}}"'
-            )
+            more = 'clause or "}"' if section.name else "section"
+            message = f'unexpected {quote(word)} after "{previous.text}"; expected another {more}'
         else:
             kind = "clause" if section.name else "section"
             expected = near or f"; expected one of {', '.join(known)}"
@@ -337,7 +339,7 @@ def _within(section: Section) -> str:
 def _advice(entry: Entry) -> str:
     if entry.clause.obsolete:
         return f"remove it, {entry.clause.obsolete}"
-    value = entry.value
+    value = entry.value if entry.values else entry.heading
     text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
     return f'the modern form is "{entry.clause.modern.replace("{value}", text)}"'
 
@@ -363,6 +365,7 @@ def merge(parent: Body, name: str, report: Report) -> Body | None:
                 body.at,
                 f'section "{name}" appeared in line {merged.at.line} already; both are taken together',
             )
+        merged.ok = merged.ok and body.ok
         for entry in body.entries:
             merged.add(entry, report)
     return merged

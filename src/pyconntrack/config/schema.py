@@ -414,7 +414,7 @@ OUTERMOST = frozenset(FILE.by_name)
 def _sections(section: Section) -> Iterator[Section]:
     yield section
     for clause in section.clauses:
-        if clause.section is not None:
+        if clause.section is not None and not clause.old:
             yield from _sections(clause.section)
 
 
