@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.namespace import Namespace
+from testbed.waiting import wait_until
 
 _ETH_P_ARP = 0x0806  # linux/if_ether.h
 _ETH_P_IP = 0x0800
@@ -26,14 +28,19 @@ class Interface:
     name: str
 
     def up(self) -> None:
-        self.namespace.ip("link", "set", self.name, "up")
+        self.namespace.ip("link", "set", "dev", self.name, "up")
 
     def down(self) -> None:
         """Set it down; the other end of a veth pair loses its carrier."""
-        self.namespace.ip("link", "set", self.name, "down")
+        self.namespace.ip("link", "set", "dev", self.name, "down")
+
+    def in_service(self) -> bool:
+        """Whether it is up and has its carrier (RFC 2863, ``operstate``)."""
+        listed = json.loads(self.namespace.ip("-json", "link", "show", "dev", self.name))
+        return bool(listed[0]["operstate"] == "UP")
 
     def set_mtu(self, mtu: int) -> None:
-        self.namespace.ip("link", "set", self.name, "mtu", str(mtu))
+        self.namespace.ip("link", "set", "dev", self.name, "mtu", str(mtu))
 
     def add_address(self, address: str) -> None:
         """Add an address with its prefix length, usable at once. IPv4 or IPv6."""
@@ -89,9 +96,9 @@ def veth(
     second_addresses: Sequence[str] = (),
     mtu: int = 1500,
 ) -> tuple[Interface, Interface]:
-    """Join two namespaces by a veth pair, both ends up. Addresses carry their prefix length."""
+    """Join two namespaces by a veth pair, both ends up and usable. Addresses carry their prefix length."""
     first.ip(
-        *["link", "add", first_name, "mtu", str(mtu), "type", "veth"],
+        *["link", "add", "name", first_name, "mtu", str(mtu), "type", "veth"],
         *["peer", "name", second_name, "mtu", str(mtu), "netns", second.name],
     )
     ends = (Interface(first, first_name), Interface(second, second_name))
@@ -99,13 +106,17 @@ def veth(
         for address in addresses:
             end.add_address(address)
         end.up()
+    # The kernel brings a link into service a little after its carrier; IPv6 is unreachable until then.
+    wait_until(
+        lambda: all(end.in_service() for end in ends), 10.0, f"{first_name} and {second_name} in service"
+    )
     return ends
 
 
 def bridge(namespace: Namespace, name: str = "switch") -> Interface:
     """A bridge that forwards at once and to everybody: no spanning tree, no multicast snooping."""
     options = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]
-    namespace.ip("link", "add", name, "type", "bridge", *options)
+    namespace.ip("link", "add", "name", name, "type", "bridge", *options)
     made = Interface(namespace, name)
     made.up()
     return made
@@ -115,5 +126,5 @@ def plug(switch: Interface, namespace: Namespace, name: str, addresses: Sequence
     """Connect a namespace to a bridge by a veth pair; returns the namespace's end."""
     port = f"to-{namespace.label}"[:15]
     end, port_end = veth(namespace, name, switch.namespace, port, first_addresses=addresses)
-    switch.namespace.ip("link", "set", port_end.name, "master", switch.name)
+    switch.namespace.ip("link", "set", "dev", port_end.name, "master", switch.name)
     return end

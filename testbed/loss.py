@@ -42,13 +42,14 @@ def _table(interface: str) -> str:
 
 def _ruleset(interface: str, percent: float) -> str:
     threshold = round(percent * _SCALE / 100)
+    chance = f"numgen random mod {_SCALE} < {threshold}" if threshold < _SCALE else ""
     # Before connection tracking sees them: a lost packet was never here.
     return f"""
         table inet {_table(interface)} {{
             counter dropped {{ }}
             chain arriving {{
                 type filter hook prerouting priority -500; policy accept;
-                iifname "{interface}" numgen random mod {_SCALE} < {threshold} counter name dropped drop
+                iifname "{interface}" {chance} counter name dropped drop
             }}
         }}
     """
