@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
@@ -38,8 +39,9 @@ class Testbed:
         self._catch_signals()
         try:
             sweep()
+            _sweep_files()
             # Not pytest's long temporary paths: a UNIX socket's path has 107 bytes at the most (unix(7)).
-            self.directory = Path(tempfile.mkdtemp(prefix="testbed-"))
+            self.directory = Path(tempfile.mkdtemp(prefix=f"testbed-{os.getpid()}-"))
         except BaseException:
             self._restore_signals()
             raise
@@ -76,6 +78,15 @@ class Testbed:
         while self._old_handlers:
             number, handler = self._old_handlers.popitem()
             signal.signal(number, handler)
+
+
+def _sweep_files() -> None:
+    """Delete the directories of processes of ours that were killed before they could."""
+    for path in Path(tempfile.gettempdir()).glob("testbed-*-*"):
+        with contextlib.suppress(OSError):
+            pid = path.name.split("-")[1]
+            if pid.isdecimal() and path.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
+                shutil.rmtree(path)
 
 
 def _exit_by_signal(number: int, frame: FrameType | None) -> None:

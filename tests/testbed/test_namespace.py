@@ -34,7 +34,7 @@ def test_a_socket_made_inside_stays_inside(bed: Testbed) -> None:
         with one.entered():
             socket.create_connection(("127.0.0.1", port)).close()
         # Refused, or unreachable where the loopback device outside is down.
-        with pytest.raises(OSError, match="refused|unreachable"):
+        with pytest.raises(OSError, match=r"refused|unreachable"):
             socket.create_connection(("127.0.0.1", port))
 
 
