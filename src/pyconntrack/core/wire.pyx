@@ -586,6 +586,15 @@ cdef bint body_has_key(const uint8_t *body, uint32_t length, uint16_t zone, cons
     return memcmp(ports + 4, key.ports, 4) == 0
 
 
+def read_header(const uint8_t[::1] datagram not None, uint32_t offset):
+    """The header at `offset`, as (version, type, flags, length, sequence), or None where the datagram ends within it."""
+    cdef header_t header
+    if offset > datagram.shape[0] or datagram.shape[0] - offset < HEADER_SIZE:
+        return None
+    load_header(&datagram[offset], &header)
+    return header.version, header.type, header.flags, header.length, header.sequence
+
+
 def check(const uint8_t[::1] body not None):
     """Decode a body and encode it again. Returns the canonical body, or the negative code that says why it is malformed."""
     cdef flow_t flow

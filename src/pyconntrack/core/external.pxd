@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from pyconntrack.core.counters cimport Counters
+from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.table cimport FlowTable, slot_t
+from pyconntrack.core.wire cimport header_t
+
+cdef enum:
+    OWNERS = 64                # nodes whose flows an external cache tells apart
+
+cdef struct owner_t:
+    uint64_t digest            # of all its entries
+    uint64_t fresh_digest      # of those that came since its last resync began
+    uint32_t count
+    uint32_t fresh_count
+    uint16_t epoch
+
+cdef class ExternalCache:
+    cdef readonly FlowTable table
+    cdef readonly Counters counters
+    cdef readonly uint64_t malformed       # payloads that could not be read
+    cdef readonly uint64_t ignored         # expectations, while they are not replicated
+    cdef readonly uint32_t run_length      # messages that the last apply_run took
+    cdef readonly uint8_t run_flags        # and the flags that they carried
+    cdef owner_t owners[64]
+
+    cdef void take(self, const uint8_t *message, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void store(self, const flow_t *flow, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void forget(self, const flow_t *flow, uint8_t owner) noexcept nogil
+    cdef void account(self, slot_t *slot, bint enters) noexcept nogil

@@ -1,0 +1,183 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The external cache: the flows of the other nodes, as their messages tell, ready to be committed into this node's kernel.
+
+Each message carries a flow whole, so it replaces the entry. Each entry has an owner, the node whose message came last. Per owner the
+cache keeps a count and a digest, the sum of the digests of its entries' bodies, to compare with what the owner says of its internal
+cache; and the same of those entries that have come since its last resync began. Where the fresh ones alone are what the owner
+has, the others are left over from flows whose end was never heard of, and settle() drops them.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from pyconntrack.core.counters cimport Counters
+from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.table cimport *
+from pyconntrack.core.wire cimport *
+
+
+cdef class ExternalCache:
+    """Flows of other nodes, at most `limit` of them (0: any number). `buckets` is a hint for the index's first size."""
+
+    def __cinit__(self, *, uint32_t limit=0, uint32_t buckets=0):
+        cdef int i
+        self.table = FlowTable(limit=limit, buckets=buckets)
+        self.counters = Counters()
+        for i in range(OWNERS):
+            self.owners[i].epoch = 1
+
+    def __len__(self):
+        return self.table.count
+
+    def apply_run(self, const uint8_t[::1] datagram not None, uint32_t offset, uint32_t expected, bint in_order,
+                  uint8_t owner, uint32_t now):
+        """Take the run of data messages that begins at `offset`, and return the offset behind it.
+
+        The run ends before a control message, a malformed header, the datagram's end and, with `in_order`, a number other than the next:
+        `expected`, and so on. `run_length` then says how many messages it had, `run_flags` which flags they carried. A malformed payload is counted and passed over.
+        """
+        cdef uint32_t size = <uint32_t>datagram.shape[0]
+        cdef const uint8_t *data
+        cdef header_t header
+        self.run_length = 0
+        self.run_flags = 0
+        if owner >= OWNERS:
+            raise ValueError(f"owner {owner}: there are {OWNERS}")
+        if offset >= size:
+            return offset
+        data = &datagram[0]
+        with nogil:
+            while size - offset >= HEADER_SIZE:
+                load_header(data + offset, &header)
+                if (header.version != PROTOCOL_VERSION or header.type > TYPE_EXPECT_DESTROY
+                        or header.flags & ~(FLAG_HELLO | FLAG_HELLO_BACK)
+                        or header.length < HEADER_SIZE or header.length > size - offset):
+                    break
+                if in_order and header.sequence != expected + self.run_length:
+                    break
+                self.take(data + offset + HEADER_SIZE, &header, owner, now)
+                self.run_length += 1
+                self.run_flags |= header.flags
+                offset += header.length
+        return offset
+
+    cdef void take(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil:
+        cdef flow_t flow
+        if header.type >= TYPE_EXPECT_NEW:
+            self.ignored += 1
+            return
+        if decode_body(body, header.length - HEADER_SIZE, &flow) != WIRE_OK:
+            self.malformed += 1
+            return
+        if header.type == TYPE_FLOW_DESTROY:
+            self.forget(&flow, owner)
+        else:
+            self.store(&flow, owner, now)
+
+    cdef void account(self, slot_t *slot, bint enters) noexcept nogil:
+        """Count an entry in, or out of, what its owner has."""
+        cdef owner_t *owner = &self.owners[slot.owner]
+        cdef uint64_t digest = digest_body(slot.body, slot.length)
+        cdef bint fresh = slot.epoch == owner.epoch
+        if enters:
+            owner.digest += digest
+            owner.count += 1
+            if fresh:
+                owner.fresh_digest += digest
+                owner.fresh_count += 1
+        else:
+            owner.digest -= digest
+            owner.count -= 1
+            if fresh:
+                owner.fresh_digest -= digest
+                owner.fresh_count -= 1
+
+    cdef void store(self, const flow_t *flow, uint8_t owner, uint32_t now) noexcept nogil:
+        """A new or changed flow of `owner`."""
+        cdef uint8_t[BODY_MAX] body
+        cdef uint32_t length = encode_body(flow, 0, body)
+        cdef key_t key
+        cdef uint32_t hash, number
+        cdef slot_t *slot
+        flow_key(flow, &key)
+        hash = self.table.hash_key(&key)
+        number = self.table.find(&key, hash)
+        if number == NONE:
+            number = self.table.add(&key, hash, body, length)
+            if number == NONE:
+                self.counters.create_failed += 1
+                return
+            slot = self.table.at(number)
+            slot.created = now
+            self.counters.created += 1
+        else:
+            slot = self.table.at(number)
+            self.account(slot, False)
+            if self.table.set_body(slot, body, length) < 0:
+                self.account(slot, True)
+                self.counters.update_failed += 1
+                return
+            self.counters.updated += 1
+        slot.owner = owner
+        slot.epoch = self.owners[owner].epoch
+        slot.updated = now
+        self.account(slot, True)
+
+    cdef void forget(self, const flow_t *flow, uint8_t owner) noexcept nogil:
+        """A flow of `owner` has ended. Where another node has taken the tuple over since, its entry stays."""
+        cdef key_t key
+        cdef uint32_t number
+        flow_key(flow, &key)
+        number = self.table.find(&key, self.table.hash_key(&key))
+        if number == NONE or self.table.at(number).owner != owner:
+            self.counters.destroy_failed += 1
+            return
+        self.account(self.table.at(number), False)
+        self.table.remove(number)
+        self.counters.destroyed += 1
+
+    def count_of(self, uint8_t owner):
+        """How many entries are the owner's."""
+        return self.owners[owner % OWNERS].count
+
+    def begin_resync(self, uint8_t owner):
+        """The owner was asked for all it has: from now on what comes from it is fresh."""
+        cdef owner_t *state = &self.owners[owner % OWNERS]
+        state.epoch = 1 if state.epoch == 0xffff else state.epoch + 1
+        state.fresh_digest = 0
+        state.fresh_count = 0
+
+    def settle(self, uint8_t owner, uint32_t count, uint64_t digest):
+        """Compare with what the owner says of its internal cache. True where both are, or now become, equal.
+
+        Entries that are left over are dropped where the fresh ones alone are what the owner has.
+        """
+        cdef owner_t *state = &self.owners[owner % OWNERS]
+        cdef uint32_t number
+        cdef slot_t *slot
+        if state.count == count and state.digest == digest:
+            return True
+        if state.fresh_count != count or state.fresh_digest != digest:
+            return False
+        with nogil:
+            for number in range(self.table.top):
+                slot = self.table.at(number)
+                if slot.flags & SLOT_INDEXED and slot.owner == owner and slot.epoch != state.epoch:
+                    self.account(slot, False)
+                    self.table.remove(number)
+                    self.counters.destroyed += 1
+        return True
+
+    def flush(self):
+        """Forget every entry. Returns how many there were."""
+        cdef uint32_t number
+        cdef uint32_t removed = self.table.count
+        cdef slot_t *slot
+        with nogil:
+            for number in range(self.table.top):
+                slot = self.table.at(number)
+                if slot.flags & SLOT_INDEXED:
+                    self.account(slot, False)
+                    self.table.remove(number)
+        self.counters.destroyed += removed
+        return removed

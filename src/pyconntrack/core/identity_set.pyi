@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+class IdentitySet:
+    def __len__(self) -> int: ...

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from pyconntrack.core.counters cimport Counters
+from pyconntrack.core.filter cimport EventFilter
+from pyconntrack.core.identity_set cimport IdentitySet
+from pyconntrack.core.queue cimport MessageQueue
+from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.table cimport FlowTable
+
+cdef class InternalCache:
+    cdef readonly FlowTable table
+    cdef readonly MessageQueue queue
+    cdef readonly Counters counters
+    cdef EventFilter filter
+    cdef int without
+    cdef readonly uint32_t live
+    cdef readonly uint64_t digest
+    cdef readonly uint64_t filtered        # events that the filter kept out
+    cdef readonly uint64_t malformed       # netlink messages that could not be read
+    cdef readonly bint resyncing
+    cdef uint16_t epoch
+    cdef IdentitySet ended                 # flows that ended since the resync began
+
+    cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil
+    cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil
+    cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
+    cdef void overlay(self, uint32_t number, const flow_t *event, uint32_t now) noexcept nogil
+    cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil
+    cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil
+    cdef void change(self, uint32_t number, const flow_t *flow, uint32_t now) noexcept nogil
+    cdef void kill(self, uint32_t number) noexcept nogil
+    cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil

@@ -1,0 +1,339 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The internal cache: what this node's kernel tracks, as it follows from events and dumps, and what of it has to go to the peers.
+
+An update event tells only what changed, so it is laid over the entry. A tuple names at most one entry: an event with another id says that
+the old flow has gone, whether its destroy event was seen or not, and a destroy event with another id is about a flow that was
+replaced before.
+
+A resync reads the kernel's whole table while events go on. Events are newer than the dump that runs beside them, so from begin_resync on
+an entry that an event touched is not overwritten by the dump, and a flow whose end was seen is not brought back by it. What neither the
+dump nor an event named is gone: end_resync removes it and tells the peers.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from pyconntrack.core.filter cimport EventFilter
+from pyconntrack.core.identity_set cimport IdentitySet
+from pyconntrack.core.kernel_codec cimport DECODE_NOT_A_FLOW, decode_flow
+from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
+from pyconntrack.core.queue cimport MessageQueue
+from pyconntrack.core.record cimport *
+from pyconntrack.core.table cimport *
+from pyconntrack.core.wire cimport *
+
+
+cdef class InternalCache:
+    """Flows of this node, at most `limit` of them (0: any number), with the queues to the peers.
+
+    `buckets` is a hint for the index's first size, `resend_limit` the length of the resend queue (0 for modes without one). Without
+    `timeouts`, messages carry none (CommitTimeout is set); without `window_scale`, no TCP window scale (TCPWindowTracking is off).
+    """
+
+    def __cinit__(self, *, EventFilter filter=None, uint32_t limit=0, uint32_t buckets=0, uint32_t resend_limit=0,
+                  bint timeouts=True, bint window_scale=False):
+        self.table = FlowTable(limit=limit, buckets=buckets)
+        self.queue = MessageQueue(self.table, resend_limit)
+        self.counters = Counters()
+        self.filter = filter
+        self.without = (0 if timeouts else WITHOUT_TIMEOUT) | (0 if window_scale else WITHOUT_WINDOW_SCALE)
+        self.ended = IdentitySet()
+        self.epoch = 1
+
+    def __len__(self):
+        return self.live
+
+    cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil:
+        """Follow one event."""
+        cdef key_t key
+        cdef uint32_t hash, number
+        flow_key(event, &key)
+        hash = self.table.hash_key(&key)
+        number = self.table.find(&key, hash)
+        if event.event == EVENT_DESTROY:
+            if self.resyncing:
+                self.ended.add(identity(hash, event.id))
+            if number == NONE or self.table.at(number).flags & SLOT_DEAD:
+                return
+            if has(event, BIT_ID) and self.table.at(number).id != event.id:
+                return
+            self.kill(number)
+            return
+        if self.filter is not None and not self.filter.accepts(event):
+            self.filtered += 1
+            return
+        derive_nat(event)
+        if number == NONE or self.table.at(number).flags & SLOT_DEAD or self.table.at(number).id != event.id:
+            number = self.insert(number, event, hash, now)
+            if number != NONE and event.event == EVENT_UPDATE:
+                self.table.at(number).flags |= SLOT_PARTIAL
+        else:
+            self.overlay(number, event, now)
+        if number != NONE:
+            self.table.at(number).epoch = self.epoch
+
+    cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil:
+        """Take one flow of a dump that runs since begin_resync."""
+        cdef key_t key
+        cdef uint32_t hash, number
+        cdef slot_t *slot
+        flow_key(flow, &key)
+        hash = self.table.hash_key(&key)
+        number = self.table.find(&key, hash)
+        if self.filter is not None and not self.filter.accepts(flow):
+            # What came in while the filter accepted it stays until its flow ends.
+            if number != NONE and self.table.at(number).id == flow.id:
+                self.table.at(number).epoch = self.epoch
+            self.filtered += 1
+            return
+        if self.ended.has(identity(hash, flow.id)):
+            return
+        derive_nat(flow)
+        if number == NONE or self.table.at(number).flags & SLOT_DEAD:
+            number = self.insert(number, flow, hash, now)
+        else:
+            slot = self.table.at(number)
+            if slot.epoch == self.epoch:
+                if slot.flags & SLOT_PARTIAL and slot.id == flow.id:
+                    self.complete(number, flow, now)
+            elif slot.id != flow.id:
+                number = self.insert(number, flow, hash, now)
+            else:
+                self.refresh(number, flow, now)
+        if number != NONE:
+            self.table.at(number).epoch = self.epoch
+
+    cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil:
+        """A flow that was not there, or in whose place stands one that has ended. Returns its slot, or NONE."""
+        cdef uint8_t[BODY_MAX] body
+        cdef uint32_t length = encode_body(flow, self.without, body)
+        cdef key_t key
+        cdef slot_t *slot
+        if number == NONE:
+            flow_key(flow, &key)
+            number = self.table.add(&key, hash, body, length)
+            if number == NONE:
+                self.counters.create_failed += 1
+                return NONE
+            slot = self.table.at(number)
+        else:
+            slot = self.table.at(number)
+            if not slot.flags & SLOT_DEAD:
+                self.live -= 1
+                self.digest -= digest_body(slot.body, slot.length)
+                self.counters.destroyed += 1
+            if self.table.set_body(slot, body, length) < 0:
+                self.counters.create_failed += 1
+                slot.flags |= SLOT_DEAD
+                self.queue.push(number, TYPE_FLOW_DESTROY)
+                return NONE
+            slot.flags = SLOT_INDEXED
+            if slot.queue == QUEUE_SENDING:
+                self.queue.unlink(number)
+        slot.id = flow.id
+        slot.created = now
+        slot.updated = now
+        self.live += 1
+        self.digest += digest_body(body, length)
+        self.counters.created += 1
+        self.queue.push(number, TYPE_FLOW_NEW)
+        return number
+
+    cdef void overlay(self, uint32_t number, const flow_t *event, uint32_t now) noexcept nogil:
+        """Lay what an event tells over what the entry holds."""
+        cdef flow_t flow
+        cdef slot_t *slot = self.table.at(number)
+        decode_body(slot.body, slot.length, &flow)
+        merge_fields(&flow, event)
+        self.change(number, &flow, now)
+
+    cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
+        """Lay what a partial entry knows, which is newer, over what the dump tells."""
+        cdef flow_t known
+        cdef slot_t *slot = self.table.at(number)
+        decode_body(slot.body, slot.length, &known)
+        merge_fields(flow, &known)
+        slot.flags &= ~SLOT_PARTIAL
+        self.change(number, flow, now)
+
+    cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
+        """Take an entry's state from a dump. A timeout that has only run on is no change."""
+        cdef flow_t known
+        cdef slot_t *slot = self.table.at(number)
+        cdef uint32_t timeout = flow.timeout
+        cdef uint8_t[BODY_MAX] body
+        cdef uint32_t length
+        decode_body(slot.body, slot.length, &known)
+        slot.flags &= ~SLOT_PARTIAL
+        if has(&known, BIT_TIMEOUT):
+            flow.timeout = known.timeout
+            put(flow, BIT_TIMEOUT)
+        length = encode_body(flow, self.without, body)
+        if length == slot.length and memcmp(body, slot.body, length) == 0:
+            return
+        flow.timeout = timeout
+        self.change(number, flow, now)
+
+    cdef void change(self, uint32_t number, const flow_t *flow, uint32_t now) noexcept nogil:
+        """Give an entry its new state and queue it, where that differs from the old one."""
+        cdef uint8_t[BODY_MAX] body
+        cdef uint32_t length = encode_body(flow, self.without, body)
+        cdef slot_t *slot = self.table.at(number)
+        cdef uint64_t old
+        slot.updated = now
+        if length == slot.length and memcmp(body, slot.body, length) == 0:
+            return
+        old = digest_body(slot.body, slot.length)
+        if self.table.set_body(slot, body, length) < 0:
+            self.counters.update_failed += 1
+            return
+        self.digest += digest_body(body, length) - old
+        self.counters.updated += 1
+        self.queue.push(number, TYPE_FLOW_UPDATE)
+
+    cdef void kill(self, uint32_t number) noexcept nogil:
+        """The entry's flow has ended; the entry stays, dead, until the peers know."""
+        cdef slot_t *slot = self.table.at(number)
+        slot.flags |= SLOT_DEAD
+        self.live -= 1
+        self.digest -= digest_body(slot.body, slot.length)
+        self.counters.destroyed += 1
+        self.queue.push(number, TYPE_FLOW_DESTROY)
+
+    cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil:
+        """Take every netlink message of a datagram. Returns how many were flows."""
+        cdef flow_t flow
+        cdef uint32_t length
+        cdef uint32_t flows = 0
+        cdef int result
+        while size >= 16:
+            memcpy(&length, data, 4)
+            if length < 16 or length > size:
+                self.malformed += 1
+                return flows
+            result = decode_flow(data, length, &flow)
+            if result == 0:
+                flows += 1
+                if dump:
+                    self.merge(&flow, now)
+                else:
+                    self.apply(&flow, now)
+            elif result != DECODE_NOT_A_FLOW:
+                self.malformed += 1
+            length = (length + 3) & ~(<uint32_t>3)
+            if length >= size:
+                return flows
+            data += length
+            size -= length
+        return flows
+
+    def receive_events(self, NetlinkReceiver receiver not None, uint32_t limit, uint32_t now):
+        """Follow the events that wait on a socket, about `limit` of them at most.
+
+        Returns how many there were; fewer than `limit` means that none waits any more. Raises OSError; ENOBUFS says that the kernel
+        dropped events, and a resync is needed.
+        """
+        cdef int got = 0
+        cdef int i
+        cdef uint32_t flows = 0
+        with nogil:
+            while flows < limit:
+                got = receiver.receive()
+                if got <= 0:
+                    break
+                for i in range(got):
+                    flows += self.walk(receiver.data(i), receiver.size(i), False, now)
+        if got < 0:
+            raise OSError(-got, "cannot receive events of the connection tracking table")
+        return flows
+
+    def follow(self, const uint8_t[::1] messages not None, uint32_t now):
+        """Follow events given as bytes: netlink messages one after another. Returns how many were flows."""
+        if messages.shape[0] == 0:
+            return 0
+        return self.walk(&messages[0], <uint32_t>messages.shape[0], False, now)
+
+    def merge_dump(self, const uint8_t[::1] messages not None, uint32_t now):
+        """Take a piece of the dump that began with begin_resync: netlink messages one after another. Returns how many were flows."""
+        if messages.shape[0] == 0:
+            return 0
+        if not self.resyncing:
+            raise ValueError("a dump is merged between begin_resync and end_resync")
+        return self.walk(&messages[0], <uint32_t>messages.shape[0], True, now)
+
+    def begin_resync(self):
+        """Before the kernel is asked for a dump: from now on events take precedence over it."""
+        self.epoch = 1 if self.epoch == 0xffff else self.epoch + 1
+        self.ended.clear()
+        self.resyncing = True
+
+    def end_resync(self, bint complete=True):
+        """The dump is done: remove what it did not name. Returns how many entries that were.
+
+        A dump that broke off (`complete` false) removes nothing.
+        """
+        cdef uint32_t number
+        cdef uint32_t removed = 0
+        cdef slot_t *slot
+        self.resyncing = False
+        self.ended.clear()
+        if not complete:
+            return 0
+        with nogil:
+            for number in range(self.table.top):
+                slot = self.table.at(number)
+                if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD and slot.epoch != self.epoch:
+                    self.kill(number)
+                    removed += 1
+        return removed
+
+    def flush(self):
+        """Forget every entry, and what waits to be sent of it; the peers are not told. Returns how many living entries that were."""
+        cdef uint32_t number
+        cdef uint32_t removed = self.live
+        cdef slot_t *slot
+        with nogil:
+            for number in range(self.table.top):
+                slot = self.table.at(number)
+                if slot.flags & SLOT_INDEXED:
+                    self.queue.withdraw(number)
+        self.counters.destroyed += removed
+        self.live = 0
+        self.digest = 0
+        return removed
+
+
+cdef uint64_t identity(uint32_t hash, uint32_t id_) noexcept nogil:
+    return (<uint64_t>hash << 32) | id_
+
+
+cdef void merge_fields(flow_t *flow, const flow_t *event) noexcept nogil:
+    """Lay the fields that `event` has over `flow`, those that the wire carries. Its NAT is the event's as a whole."""
+    cdef uint64_t nat = (((<uint64_t>1 << BIT_SOURCE_NAT_ADDRESS) | (<uint64_t>1 << BIT_SOURCE_NAT_PORT)
+                         | (<uint64_t>1 << BIT_DESTINATION_NAT_ADDRESS) | (<uint64_t>1 << BIT_DESTINATION_NAT_PORT)))
+    if has(event, BIT_STATUS): flow.status = event.status
+    if has(event, BIT_TIMEOUT): flow.timeout = event.timeout
+    if has(event, BIT_MARK): flow.mark = event.mark
+    if has(event, BIT_MASTER): flow.master = event.master
+    if has(event, BIT_TCP_STATE): flow.tcp_state = event.tcp_state
+    if has(event, BIT_TCP_WINDOW_SCALE_ORIGINAL): flow.tcp_window_scale_original = event.tcp_window_scale_original
+    if has(event, BIT_TCP_WINDOW_SCALE_REPLY): flow.tcp_window_scale_reply = event.tcp_window_scale_reply
+    if has(event, BIT_SCTP_STATE): flow.sctp_state = event.sctp_state
+    if has(event, BIT_SCTP_VTAG_ORIGINAL): flow.sctp_vtag_original = event.sctp_vtag_original
+    if has(event, BIT_SCTP_VTAG_REPLY): flow.sctp_vtag_reply = event.sctp_vtag_reply
+    if has(event, BIT_DCCP_STATE): flow.dccp_state = event.dccp_state
+    if has(event, BIT_DCCP_ROLE): flow.dccp_role = event.dccp_role
+    if has(event, BIT_HELPER_NAME): memcpy(flow.helper_name, event.helper_name, HELPER_NAME_SIZE)
+    if has(event, BIT_SEQUENCE_ADJUST_ORIGINAL): flow.sequence_adjust_original = event.sequence_adjust_original
+    if has(event, BIT_SEQUENCE_ADJUST_REPLY): flow.sequence_adjust_reply = event.sequence_adjust_reply
+    if has(event, BIT_LABELS): memcpy(flow.labels, event.labels, LABELS_SIZE)
+    if has(event, BIT_SYN_PROXY):
+        flow.syn_proxy_isn = event.syn_proxy_isn
+        flow.syn_proxy_its = event.syn_proxy_its
+        flow.syn_proxy_tsoff = event.syn_proxy_tsoff
+    memcpy(flow.source_nat_address, event.source_nat_address, 16)
+    memcpy(flow.destination_nat_address, event.destination_nat_address, 16)
+    flow.source_nat_port = event.source_nat_port
+    flow.destination_nat_port = event.destination_nat_port
+    flow.present = (flow.present & ~nat) | event.present

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.table import FlowTable
+
+def list_text(
+    table: FlowTable, cursor: int, external: bool, xml: bool, now: int, limit: int = 4096
+) -> tuple[bytes, int]: ...
+def list_flows(table: FlowTable, batch: FlowBatch, cursor: int, limit: int = 4096) -> int: ...

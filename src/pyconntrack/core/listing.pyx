@@ -1,0 +1,63 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Walks over a flow table in pieces, so that a million entries hold nothing up: as text, and as flow records.
+
+A walk goes by slot number. Entries may come and go between two pieces: one that is there throughout is met exactly once.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+
+from pyconntrack.core.batch cimport FlowBatch
+from pyconntrack.core.record cimport *
+from pyconntrack.core.table cimport *
+from pyconntrack.core.text cimport TEXT_EXTERNAL_CACHE, TEXT_INTERNAL_CACHE, TEXT_MAX, TEXT_PLAIN, TEXT_XML, format_flow
+from pyconntrack.core.wire cimport decode_body
+
+cdef enum:
+    PIECE = 1 << 18            # bytes of text
+
+
+def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml, uint32_t now, uint32_t limit=4096):
+    """The next entries, at most `limit`, as lines of `conntrackd -i` or, with `external`, of `-e`.
+
+    `now` is the time in seconds of the clock that the cache is driven with, for the entries' age. Returns (text, cursor for the next call);
+    the walk is done when the text is empty. Raises MemoryError.
+    """
+    cdef char *out = <char *>malloc(PIECE)
+    cdef uint32_t used = 0
+    cdef uint32_t listed = 0
+    cdef int form = TEXT_XML if xml else TEXT_PLAIN
+    cdef int flags = TEXT_EXTERNAL_CACHE if external else TEXT_INTERNAL_CACHE
+    cdef slot_t *slot
+    cdef flow_t flow
+    if out == NULL:
+        raise MemoryError
+    with nogil:
+        while cursor < table.top and listed < limit and PIECE - used >= TEXT_MAX:
+            slot = table.at(cursor)
+            cursor += 1
+            if not slot.flags & SLOT_INDEXED or slot.flags & SLOT_DEAD or decode_body(slot.body, slot.length, &flow) != 0:
+                continue
+            used += format_flow(&flow, form, flags, 0, <int64_t>(now - slot.created), out + used, PIECE - used)
+            listed += 1
+    text = PyBytes_FromStringAndSize(out, used)
+    free(out)
+    return text, cursor
+
+
+def list_flows(FlowTable table not None, FlowBatch batch not None, uint32_t cursor, uint32_t limit=4096):
+    """Append the next entries, at most `limit`, to `batch`. Returns the cursor for the next call; it stays when the walk is done.
+
+    Raises MemoryError, or BufferError where the batch is exported.
+    """
+    cdef uint32_t listed = 0
+    cdef slot_t *slot
+    while cursor < table.top and listed < limit:
+        slot = table.at(cursor)
+        cursor += 1
+        if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD:
+            decode_body(slot.body, slot.length, batch.append())
+            listed += 1
+    return cursor

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from pyconntrack.core.datagrams cimport Datagrams
+from pyconntrack.core.table cimport FlowTable, slot_t
+
+cdef struct list_t:
+    uint32_t head
+    uint32_t tail
+    uint32_t length
+
+cdef class MessageQueue:
+    cdef FlowTable table
+    cdef list_t sending
+    cdef list_t resend
+    cdef readonly uint32_t resend_limit    # 0: nothing is kept for a resend
+    cdef readonly uint64_t messages_sent
+    cdef readonly uint64_t forgotten       # messages that left a full resend queue without an acknowledgement
+
+    cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil
+    cdef void withdraw(self, uint32_t number) noexcept nogil
+    cdef void settle(self, uint32_t number) noexcept nogil
+    cdef void after_send(self, uint32_t number) noexcept nogil
+    cdef void link(self, uint32_t number, uint8_t queue) noexcept nogil
+    cdef void link_first(self, uint32_t number) noexcept nogil
+    cdef void unlink(self, uint32_t number) noexcept nogil

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mode FTFW: reliable replication over a network that loses, repeats and reorders.
+
+What may happen, and what this node does then. Every message has a sequence number; `expected` is the next one from a peer.
+
+  a change in the internal cache   the entry joins the sending queue; it goes out as it then is, under the next number,
+                                   and waits in the resend queue until it is acknowledged
+  a message numbered `expected`    taken; after `ack_window` of them, or a second, an ACK names the first and the last
+  one numbered later               some are lost: ACK what came before, NACK the hole, go on from the later one
+  one numbered earlier             dropped, whatever it holds
+  an ACK                           what it names leaves the resend queue
+  a NACK                           what it names moves back to the sending queue, to go out under new numbers
+  a HELLO                          the peer has started: its numbers begin anew, and what it has not acknowledged goes out again; the
+                                   next message says HELLO-BACK
+  a HELLO-BACK                     the peer has heard that this node started; no more HELLO
+  a RESYNC                         the whole internal cache joins the sending queue
+  each second                      an ALIVE, so that a lost tail shows; it carries a digest of the internal cache, see peer.py
+
+Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is acknowledged (an older
+node with a larger window, or no node at all) that many again after each STALL.
+"""
+
+from __future__ import annotations
+
+from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.replication.messages import (
+    ACK,
+    DIGEST,
+    HELLO,
+    HELLO_BACK,
+    NACK,
+    RESYNC,
+    Message,
+    before,
+    read_message,
+    read_range,
+)
+from pyconntrack.replication.peer import Peer
+from pyconntrack.replication.session import TICK, Session
+
+STALL = 0.02
+
+
+class Ftfw(Session):
+    """One node's side of the reliable protocol. `ack_window` is how many messages an ACK stands for."""
+
+    def __init__(
+        self,
+        internal: InternalCache,
+        external: ExternalCache,
+        *,
+        first_sequence: int,
+        now: float,
+        ack_window: int = 300,
+    ) -> None:
+        super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        self.ack_window = ack_window
+        self.window = max(2048, 4 * ack_window)
+        self._saying_hello = True
+        self._answer_hello = False
+        self._paced_until = 0.0
+        self._granted = 0
+
+    def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None:
+        offset = 0
+        while offset < len(datagram):
+            message = read_message(datagram, offset, self.errors)
+            if message is None:
+                return
+            offset = self._take(datagram, message, peer, now)
+        if peer.unacknowledged >= self.ack_window:
+            self._acknowledge(peer)
+
+    def _take(self, datagram: bytes, message: Message, peer: Peer, now: float) -> int:
+        """Take the message, and the run of data that begins with it. Returns the offset behind."""
+        if message.flags & HELLO:
+            self._hear_hello(message, peer)
+        else:
+            peer.greeted = False
+        if peer.expected is None:
+            peer.expected = message.sequence
+        elif before(message.sequence, peer.expected):
+            self.messages_before += 1
+            return message.offset + message.length
+        elif message.sequence != peer.expected:
+            self._miss(message, peer)
+        if message.is_data:
+            end = self.external.apply_run(
+                datagram, message.offset, message.sequence, True, peer.owner, int(now)
+            )
+            peer.take(message.sequence, self.external.run_length)
+            self.messages_received += self.external.run_length
+            flags = self.external.run_flags
+        else:
+            peer.take(message.sequence, 1)
+            self.messages_received += 1
+            flags = message.flags
+            end = message.offset + message.length
+            self._take_control(datagram, message, peer, now)
+        if flags & HELLO_BACK:
+            self._saying_hello = False
+        return end
+
+    def _hear_hello(self, message: Message, peer: Peer) -> None:
+        self._answer_hello = True
+        if peer.greeted and peer.expected is not None and not before(message.sequence, peer.expected):
+            return
+        peer.greeted = True
+        peer.expected = message.sequence
+        peer.unacknowledged = 0
+        self.internal.queue.send_all_again()
+
+    def _miss(self, message: Message, peer: Peer) -> None:
+        """Messages between the expected one and this one are lost."""
+        assert peer.expected is not None
+        last = (message.sequence - 1) & 0xFFFFFFFF
+        self.messages_lost += (message.sequence - peer.expected) & 0xFFFFFFFF
+        if peer.unacknowledged:
+            self._acknowledge(peer)
+        peer.holes = True
+        self.internal.queue.push_control(NACK, peer.expected, last)
+
+    def _acknowledge(self, peer: Peer) -> None:
+        self.internal.queue.push_control(ACK, peer.first_unacknowledged, peer.last_taken)
+        peer.unacknowledged = 0
+
+    def _take_control(self, datagram: bytes, message: Message, peer: Peer, now: float) -> None:
+        if message.flags & (ACK | NACK):
+            first, last = read_range(datagram, message)
+            if before(last, first):
+                self.errors.malformed_header += 1
+            elif message.flags & ACK:
+                self.internal.queue.acknowledge(first, last)
+                self._paced_until = 0.0
+                self._granted = 0
+            else:
+                self.internal.queue.send_again(first, last)
+        elif message.flags & RESYNC:
+            self.send_bulk()
+        elif message.flags & DIGEST:
+            self._compare(datagram, message, peer, now)
+
+    def request_resync(self, now: float) -> None:
+        for peer in self.peers.values():
+            peer.resync_begins(self.external, now)
+        self.resyncs_requested += 1
+        self.internal.queue.push_control(RESYNC, 0, 0)
+
+    def advance(self, now: float) -> None:
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK
+        for peer in self.peers.values():
+            if peer.unacknowledged:
+                self._acknowledge(peer)
+        self._alive_due = True
+
+    def fill(self, out: Datagrams, now: float) -> int:
+        queue = self.internal.queue
+        flags = HELLO if self._saying_hello else 0
+        if self._answer_hello:
+            flags |= HELLO_BACK
+        written = self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
+        self._granted = max(0, self._granted - written)
+        if (self._alive_due or (self._answer_hello and not written)) and queue.waiting == 0:
+            written += self._write_alive(out, flags)
+        if written:
+            self._answer_hello = False
+        return written
+
+    def _allowance(self, now: float) -> int:
+        """How many messages may go out now."""
+        free = self.window - self.internal.queue.unacknowledged
+        if free > 0:
+            return free
+        if self._granted:
+            return self._granted
+        if self._paced_until == 0.0:
+            self._paced_until = now + STALL
+        if now < self._paced_until:
+            return 0
+        self._paced_until = now + STALL
+        self._granted = self.window
+        return self.window
+
+    def deadline(self) -> float:
+        if self.internal.queue.waiting and self._paced_until:
+            return min(self._paced_until, self._next_tick)
+        return self._next_tick

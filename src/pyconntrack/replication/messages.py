@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Headers and control messages of the replication protocol, version 1, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pyconntrack.core.wire import read_header
+
+HEADER_SIZE = 8
+VERSION = 1
+TYPE_CONTROL = 10
+TYPE_EXPECT_DESTROY = 5
+
+
+class Flag(enum.IntFlag):
+    """The second byte of a message."""
+
+    DIGEST = 0x01
+    RESYNC = 0x02
+    NACK = 0x04
+    ACK = 0x08
+    ALIVE = 0x10
+    HELLO = 0x20
+    HELLO_BACK = 0x40
+
+
+# Plain numbers: these are tested for each datagram, and arithmetic on enums is slow.
+RESYNC, NACK, ACK, ALIVE = int(Flag.RESYNC), int(Flag.NACK), int(Flag.ACK), int(Flag.ALIVE)
+DIGEST, HELLO, HELLO_BACK = int(Flag.DIGEST), int(Flag.HELLO), int(Flag.HELLO_BACK)
+_CONTROL_FLAGS = RESYNC | NACK | ACK | ALIVE
+
+
+class Message(NamedTuple):
+    """A message's header, and where it stands in its datagram."""
+
+    offset: int
+    type: int
+    flags: int
+    length: int
+    sequence: int
+
+    @property
+    def is_data(self) -> bool:
+        return self.type <= TYPE_EXPECT_DESTROY and not self.flags & ~(HELLO | HELLO_BACK)
+
+
+@dataclass(slots=True)
+class MessageErrors:
+    """What was wrong with received messages, as `conntrackd -s network` counts it."""
+
+    wrong_version: int = 0
+    malformed_header: int = 0
+    bad_type: int = 0
+    truncated: int = 0
+    bad_size: int = 0
+
+
+def before(first: int, second: int) -> bool:
+    """Whether sequence number `first` comes before `second`, modulo 2**32."""
+    return (first - second) & 0xFFFFFFFF > 0x7FFFFFFF
+
+
+def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message | None:
+    """The message at `offset`; None, and counted in `errors`, where there is none to be had in the rest of the datagram."""
+    header = read_header(datagram, offset)
+    if header is None:
+        errors.truncated += 1
+        return None
+    version, kind, flags, length, sequence = header
+    if version != VERSION:
+        errors.wrong_version += 1
+    elif length < HEADER_SIZE:
+        errors.malformed_header += 1
+    elif length > len(datagram) - offset:
+        errors.truncated += 1
+    elif kind > TYPE_EXPECT_DESTROY and kind != TYPE_CONTROL:
+        errors.bad_type += 1
+    else:
+        message = Message(offset, kind, flags, length, sequence)
+        if message.is_data or _control_is_sound(message):
+            return message
+        errors.bad_size += 1
+    return None
+
+
+def _control_is_sound(message: Message) -> bool:
+    control = message.flags & _CONTROL_FLAGS
+    if message.type != TYPE_CONTROL or message.flags & 0x80 or control not in (RESYNC, NACK, ACK, ALIVE):
+        return False
+    if control == ALIVE:
+        return not message.flags & DIGEST or message.length == HEADER_SIZE + 16
+    return message.length == HEADER_SIZE + 8
+
+
+def read_range(datagram: bytes, message: Message) -> tuple[int, int]:
+    """The first and last sequence number that an ACK or a NACK names."""
+    first, last = struct.unpack_from(">II", datagram, message.offset + HEADER_SIZE)
+    return first, last
+
+
+def read_digest(datagram: bytes, message: Message) -> tuple[int, int]:
+    """How many entries the sender of an ALIVE with a digest has, and their digest."""
+    count, _, digest = struct.unpack_from(">IIQ", datagram, message.offset + HEADER_SIZE)
+    return count, digest

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mode NOTRACK: best effort. Each change is sent once; what is lost is not resent.
+
+  a change in the internal cache   goes out under the next number and is forgotten
+  a message                        taken, whatever its number; numbers are followed for statistics only
+  a RESYNC                         the whole internal cache goes out
+  each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of this kind a
+                                   difference that lasts is found and answered by a RESYNC
+
+Nothing tells how fast the peers can take messages, so a bulk goes out at BULK_RATE at most.
+"""
+
+from __future__ import annotations
+
+from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.queue import write_control
+from pyconntrack.replication.messages import DIGEST, RESYNC, before, read_message
+from pyconntrack.replication.peer import Peer
+from pyconntrack.replication.session import TICK, Session
+
+# Messages a second, and how many may go at once after a pause.
+BULK_RATE = 200_000
+BURST = 2_000
+
+
+class Notrack(Session):
+    """One node's side of the best-effort protocol."""
+
+    def __init__(
+        self, internal: InternalCache, external: ExternalCache, *, first_sequence: int, now: float
+    ) -> None:
+        super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        self._resync_due = False
+        self._credit = float(BURST)
+        self._credited = now
+
+    def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None:
+        offset = 0
+        while offset < len(datagram):
+            message = read_message(datagram, offset, self.errors)
+            if message is None:
+                return
+            self._track(message.sequence, peer)
+            if message.is_data:
+                offset = self.external.apply_run(
+                    datagram, offset, message.sequence, True, peer.owner, int(now)
+                )
+                count = self.external.run_length
+            else:
+                offset += message.length
+                count = 1
+                if message.flags & RESYNC:
+                    self.send_bulk()
+                elif message.flags & DIGEST:
+                    self._compare(datagram, message, peer, now)
+            peer.expected = (message.sequence + count) & 0xFFFFFFFF
+            self.messages_received += count
+
+    def _track(self, sequence: int, peer: Peer) -> None:
+        if peer.expected is None or sequence == peer.expected:
+            return
+        if before(sequence, peer.expected):
+            self.messages_before += 1
+        else:
+            self.messages_lost += (sequence - peer.expected) & 0xFFFFFFFF
+
+    def request_resync(self, now: float) -> None:
+        for peer in self.peers.values():
+            peer.resync_begins(self.external, now)
+        self.resyncs_requested += 1
+        self._resync_due = True
+
+    def advance(self, now: float) -> None:
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+            self._alive_due = True
+
+    def fill(self, out: Datagrams, now: float) -> int:
+        queue = self.internal.queue
+        written = 0
+        if self._resync_due and write_control(out, self.sequence, RESYNC, 0, 0):
+            self._resync_due = False
+            written += self._advance_sequence(1)
+        self._credit = min(BURST, self._credit + (now - self._credited) * BULK_RATE)
+        self._credited = now
+        sent = self._advance_sequence(queue.fill(out, self.sequence, 0, int(self._credit)))
+        self._credit -= sent
+        written += sent
+        if self._alive_due and queue.waiting == 0:
+            written += self._write_alive(out, 0)
+        return written
+
+    def deadline(self) -> float:
+        if self.internal.queue.waiting:
+            return self._credited + BURST / 2 / BULK_RATE
+        return self._next_tick

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What this node knows of another one: the sequence numbers it sends under, and whether its flows are all here.
+
+A node of ours says in each ALIVE how many entries its internal cache has and what their digest is. That is how a difference is found which no
+sequence number shows: messages that left a full resend queue, a partition that was longer than it, flows that ended while this node was
+away. The answer to a lasting difference is the protocol's own RESYNC, after which the external cache drops what is left over.
+
+A node follows a peer whole only from its first resync on: until somebody asks for the peer's table (`conntrackd -n`, StartupResync), and again
+after the external cache was flushed, the caches differ because they were told to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyconntrack.core.external import ExternalCache
+
+# How often an ALIVE must contradict the external cache before a resync is asked for. A first time may be a message still under way.
+_PATIENCE = 2
+_FIRST_PAUSE = 2.0
+_LONGEST_PAUSE = 300.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """Another node. `owner` is its number in the external cache; sequence numbers count modulo 2**32, times are in seconds."""
+
+    owner: int
+    expected: int | None = None
+    greeted: bool = False
+    unacknowledged: int = 0
+    first_unacknowledged: int = 0
+    holes: bool = False
+    last_heard: float = 0.0
+    followed: bool = False
+    differences: int = 0
+    pause: float = _FIRST_PAUSE
+    next_resync: float = 0.0
+
+    def take(self, first: int, count: int) -> None:
+        """`count` messages, the first of them numbered `first`, have arrived in order."""
+        if self.unacknowledged == 0:
+            self.first_unacknowledged = first
+        self.unacknowledged += count
+        self.expected = (first + count) & 0xFFFFFFFF
+
+    @property
+    def last_taken(self) -> int:
+        """The number of the last message that arrived."""
+        return ((self.expected or 0) - 1) & 0xFFFFFFFF
+
+    def resync_begins(self, external: ExternalCache, now: float) -> None:
+        """The peer is being asked for all it has."""
+        external.begin_resync(self.owner)
+        self.followed = True
+        self.differences = 0
+        self.next_resync = now + self.pause
+        self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+
+    def compare(self, external: ExternalCache, count: int, digest: int, now: float) -> bool:
+        """Hold what the peer says it has against what is here. True where it must be asked for all of it."""
+        if external.settle(self.owner, count, digest):
+            self.followed = True
+            self.differences = 0
+            self.pause = _FIRST_PAUSE
+            return False
+        # Behind a hole its messages are still to come again; that is no difference yet.
+        holes, self.holes = self.holes, False
+        if not self.followed or holes:
+            return False
+        self.differences += 1
+        return self.differences >= _PATIENCE and now >= self.next_resync
