@@ -169,6 +169,9 @@ cdef class InternalCache:
         if has(&known, BIT_TIMEOUT):
             flow.timeout = known.timeout
             put(flow, BIT_TIMEOUT)
+        # Events leave a mark of zero out, dumps do not.
+        if flow.mark == 0 and not has(&known, BIT_MARK):
+            drop(flow, BIT_MARK)
         length = encode_body(flow, self.without, body)
         if length == slot.length and memcmp(body, slot.body, length) == 0:
             return

@@ -40,6 +40,9 @@ def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml
             cursor += 1
             if not slot.flags & SLOT_INDEXED or slot.flags & SLOT_DEAD or decode_body(slot.body, slot.length, &flow) != 0:
                 continue
+            if not external:
+                flow.id = slot.id
+                put(&flow, BIT_ID)
             used += format_flow(&flow, form, flags, 0, <int64_t>(now - slot.created), out + used, PIECE - used)
             listed += 1
     text = PyBytes_FromStringAndSize(out, used)

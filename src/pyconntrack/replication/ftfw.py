@@ -60,6 +60,7 @@ class Ftfw(Session):
         self.window = max(2048, 4 * ack_window)
         self._saying_hello = True
         self._answer_hello = False
+        self._first_ack = False
         self._paced_until = 0.0
         self._granted = 0
 
@@ -99,8 +100,9 @@ class Ftfw(Session):
             flags = message.flags
             end = message.offset + message.length
             self._take_control(datagram, message, peer, now)
-        if flags & HELLO_BACK:
+        if flags & HELLO_BACK and self._saying_hello:
             self._saying_hello = False
+            self._first_ack = True
         return end
 
     def _hear_hello(self, message: Message, peer: Peer) -> None:
@@ -132,6 +134,10 @@ class Ftfw(Session):
             if before(last, first):
                 self.errors.malformed_header += 1
             elif message.flags & ACK:
+                if self._first_ack:
+                    # The peer began to follow at `first`: what went out before, it never had.
+                    self._first_ack = False
+                    self.internal.queue.send_again((first - 0x7FFFFFFF) & 0xFFFFFFFF, (first - 1) & 0xFFFFFFFF)
                 self.internal.queue.acknowledge(first, last)
                 self._paced_until = 0.0
                 self._granted = 0
