@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -160,7 +161,7 @@ class Reader:
             clause = None if item.quoted else body.section.by_name.get(item.text)
             if clause is None:
                 self._unknown(item, body.section, previous)
-                self._skip(cursor, body.section)
+                self._skip(cursor, () if item.text.startswith(tuple(FOREIGN)) else body.section.by_name)
                 continue
             cursor.step()
             entry = self._clause(cursor, item, clause, body.section)
@@ -178,13 +179,16 @@ class Reader:
         if not (clause.section_instead and cursor.block()):
             self._values(cursor, entry, section)
         if clause.section is None or (clause.section_instead and entry.values):
+            if not entry.ok and cursor.block():
+                cursor.step()
             return entry
         self._heading_rest(cursor, entry)
         block = cursor.block()
         if block is None:
             if entry.ok:
                 self._report.error(
-                    cursor.peek() or word, f'expected "{{" after "{word.text}", found {_found(cursor)}'
+                    cursor.peek() or cursor.end or word,
+                    f'expected "{{" after "{word.text}", found {_found(cursor)}',
                 )
             entry.ok = False
             return entry
@@ -313,12 +317,12 @@ class Reader:
             return f'; did you mean "{name}" of section "{HOMES[name][0]}"?' if HOMES[name][0] else ""
         return ""
 
-    def _skip(self, cursor: _Cursor, section: Section) -> None:
+    def _skip(self, cursor: _Cursor, known: Collection[str]) -> None:
         """Go to the next known clause, the next line, or past the unknown section."""
         first = cursor.word()
         cursor.step()
         while (word := cursor.word()) is not None:
-            if first is None or word.line != first.line or word.text in section.by_name:
+            if first is None or word.line != first.line or word.text in known:
                 break
             cursor.step()
         if cursor.block():

@@ -68,7 +68,14 @@ DEFAULT = object()
 
 
 class InvalidValueError(Exception):
-    """The word is not a value of the kind; the text says what was expected."""
+    """The word is not a value of the kind; the text says what was expected.
+
+    ``hint`` is what the text adds to "expected …, found …", or None where it says more than that.
+    """
+
+    def __init__(self, text: str, hint: str | None = None) -> None:
+        super().__init__(text)
+        self.hint = hint
 
 
 def quote(word: Word) -> str:
@@ -100,7 +107,7 @@ class Value:
     def wrong(self, word: Word, hint: str = "") -> InvalidValueError:
         if word.text.endswith(";"):
             hint = '; nothing closes a clause, remove the ";"'
-        return InvalidValueError(f"expected {self.expected}, found {quote(word)}{hint}")
+        return InvalidValueError(f"expected {self.expected}, found {quote(word)}{hint}", hint)
 
 
 @dataclass(frozen=True)
@@ -302,9 +309,9 @@ class SwitchOr(Value):
         try:
             return self.other.read(word)
         except InvalidValueError as problem:
-            if isinstance(self.other, AbsolutePath | Number):
-                raise self.wrong(word) from problem
-            raise
+            if problem.hint is None:
+                raise
+            raise self.wrong(word, problem.hint) from None
 
 
 @dataclass(frozen=True)
