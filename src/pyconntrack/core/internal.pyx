@@ -14,6 +14,7 @@ dump nor an event named is gone: end_resync removes it and tells the peers.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.filter cimport EventFilter
 from pyconntrack.core.identity_set cimport IdentitySet
 from pyconntrack.core.kernel_codec cimport DECODE_NOT_A_FLOW, decode_flow
@@ -264,6 +265,15 @@ cdef class InternalCache:
         if not self.resyncing:
             raise ValueError("a dump is merged between begin_resync and end_resync")
         return self.walk(&messages[0], <uint32_t>messages.shape[0], True, now)
+
+    def merge_batch(self, FlowBatch batch not None, uint32_t now):
+        """Take flows of the dump that began with begin_resync."""
+        cdef Py_ssize_t i
+        if not self.resyncing:
+            raise ValueError("a dump is merged between begin_resync and end_resync")
+        with nogil:
+            for i in range(batch.length):
+                self.merge(&batch.flows[i], now)
 
     def begin_resync(self):
         """Before the kernel is asked for a dump: from now on events take precedence over it."""

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Channels of datagrams: UDP to one peer, multicast to a group.
+
+Two sockets each: one is bound to the port and receives, the other, connected, sends from a port of its own, as the C daemon does. What
+comes from a stranger is dropped and counted: any other host than the peer (UDP), any host that is not on the link's own network, or
+this node itself (multicast).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from pyconntrack.channel.interface import interface_mtu, interface_network
+from pyconntrack.config import Link, Transport
+from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
+
+# linux/ipv6.h and asm-generic/socket.h; the socket module lacks some of them.
+SO_NO_CHECK = 11
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+
+_IPV4_HEADERS = 28
+_IPV6_HEADERS = 48
+# Jumbo MTUs gain nothing beyond this, and the loopback's 64 KiB would make one loss cost a thousand messages.
+_LONGEST = 8972
+
+
+_Prepare = Callable[[socket.socket], None]
+
+
+class ChannelError(Exception):
+    """A dedicated link cannot be set up; the text says which, why, and what to do."""
+
+
+class DatagramChannel:
+    """One dedicated link over UDP or multicast. Raises ChannelError where it cannot be set up."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.packets_sent = 0
+        self.packets_received = 0
+        self.send_errors = 0
+        self.receive_errors = 0
+        self.strangers = 0
+        self.last_stranger: str | None = None
+        self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
+        try:
+            self.payload = min(_LONGEST, interface_mtu(link.interface) - self._headers())
+        except OSError as error:
+            raise ChannelError(
+                f"{self.name}: there is no interface {link.interface}: {error.strerror}"
+            ) from error
+        self._index = socket.if_nametoindex(link.interface)
+        self.receiver = self._open(self._receiving)
+        try:
+            self.sender = self._open(self._sending)
+        except ChannelError:
+            self.receiver.close()
+            raise
+        self._datagrams = DatagramReceiver(self.receiver.fileno())
+        self._network = interface_network(link.interface) if link.family == 4 else None
+        self._own = self._own_address()
+
+    @property
+    def name(self) -> str:
+        """How messages call the link: `UDP link on eth2`."""
+        return f"{self.link.transport.value} link on {self.link.interface}"
+
+    def close(self) -> None:
+        """Close both sockets. Harmless a second time."""
+        self.receiver.close()
+        self.sender.close()
+
+    def new_datagrams(self, count: int = 64) -> Datagrams:
+        """Room for `count` datagrams as large as the link's MTU takes."""
+        return Datagrams(self.payload, count)
+
+    def send(self, datagrams: Datagrams, first: int = 0) -> int:
+        """Send from number `first` on. Returns the number of the first one that has to wait until the socket is writable.
+
+        One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire, and counted.
+        """
+        while first < len(datagrams):
+            try:
+                sent = datagrams.send(self.sender.fileno(), first)
+            except OSError as error:
+                # A refusal that is the answer to an earlier datagram says nothing of this one.
+                self.send_errors += 1
+                if error.errno != errno.ECONNREFUSED:
+                    first += 1
+                continue
+            self.packets_sent += sent - first
+            if sent < len(datagrams):
+                return sent
+            first = sent
+        self.bytes_sent += datagrams.bytes_filled
+        return first
+
+    def receive(self) -> list[tuple[bytes, str]]:
+        """The datagrams that wait, some tens at most, each with its sender's address; those of strangers are left out."""
+        try:
+            arrived = self._datagrams.receive()
+        except OSError:
+            self.receive_errors += 1
+            return []
+        accepted = []
+        for datagram, name in arrived:
+            address = _address(name)
+            if not self._is_of_cluster(address):
+                self.strangers += 1
+                self.last_stranger = str(address)
+                continue
+            self.packets_received += 1
+            self.bytes_received += len(datagram)
+            accepted.append((datagram, str(address)))
+        return accepted
+
+    def _headers(self) -> int:
+        return _IPV4_HEADERS if self.link.family == 4 else _IPV6_HEADERS
+
+    def _is_of_cluster(self, address: IPv4Address | IPv6Address) -> bool:
+        if self.link.transport is Transport.UDP:
+            return address == self.link.peer
+        if address == self._own:
+            return False
+        if self._network is not None:
+            return isinstance(address, IPv4Address) and address in self._network
+        return isinstance(address, IPv6Address)
+
+    def _open(self, prepare: _Prepare) -> socket.socket:
+        opened = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            prepare(opened)
+        except OSError as error:
+            opened.close()
+            raise ChannelError(f"{self.name}: {_explain(error, self.link)}") from error
+        return opened
+
+    def _receiving(self, opened: socket.socket) -> None:
+        link = self.link
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if link.receive_buffer:
+            _set_buffer(opened, SO_RCVBUFFORCE, socket.SO_RCVBUF, link.receive_buffer)
+        opened.bind(self._destination(link.address))
+        if link.transport is Transport.MULTICAST:
+            self._join(opened)
+
+    def _sending(self, opened: socket.socket) -> None:
+        link = self.link
+        if link.send_buffer:
+            _set_buffer(opened, SO_SNDBUFFORCE, socket.SO_SNDBUF, link.send_buffer)
+        if not link.checksum:
+            opened.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        if link.transport is Transport.MULTICAST:
+            self._send_to_group(opened)
+            opened.connect(self._destination(link.address))
+        else:
+            assert link.peer is not None
+            if not link.address.is_unspecified:
+                opened.bind(self._destination(link.address, port=0))
+            opened.connect(self._destination(link.peer))
+
+    def _destination(
+        self, address: IPv4Address | IPv6Address, port: int | None = None
+    ) -> tuple[str, int] | tuple[str, int, int, int]:
+        port = self.link.port if port is None else port
+        if address.version == 4:
+            return str(address), port
+        scoped = address.is_link_local or address.is_multicast
+        return str(address).partition("%")[0], port, 0, self._index if scoped else 0
+
+    def _request(self, group: IPv4Address) -> bytes:
+        """struct ip_mreqn, ip(7)."""
+        own = self.link.interface_address or IPv4Address(0)
+        return struct.pack("=4s4si", group.packed, own.packed, self._index)
+
+    def _join(self, opened: socket.socket) -> None:
+        if isinstance(self.link.address, IPv4Address):
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, self._request(self.link.address))
+        else:
+            membership = self.link.address.packed + struct.pack("=I", self._index)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+
+    def _send_to_group(self, opened: socket.socket) -> None:
+        if self.link.family == 4:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, self._request(IPv4Address(0)))
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        else:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+
+    def _own_address(self) -> IPv4Address | IPv6Address:
+        return ip_address(self.sender.getsockname()[0].partition("%")[0])
+
+
+def _explain(error: OSError, link: Link) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"no interface has the address {link.interface_address or link.address}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {link.port} is in use: does another conntrackd run?"
+    return f"{error.strerror}"
+
+
+def _set_buffer(opened: socket.socket, force: int, plain: int, size: int) -> None:
+    """Without the system's limit where we may (CAP_NET_ADMIN), else up to it."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def _address(name: bytes) -> IPv4Address | IPv6Address:
+    """The address in a raw struct sockaddr_in or sockaddr_in6."""
+    if len(name) < 24:
+        return IPv4Address(name[4:8])
+    return IPv6Address(name[8:24])
