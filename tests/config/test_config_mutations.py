@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,16 +132,13 @@ def test_words_in_any_order(text: list[str]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=200))
-def test_bytes(tmp_path_factory: object, data: bytes) -> None:
-    path = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path("/var/tmp")
-    file = path / "pyconntrack-config-test.conf"
+def test_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "bytes.conf"
     try:
         file.write_bytes(data)
         load(file)
     except ConfigError as error:
         assert error.problems
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def test_deep_nesting_and_long_lists_are_read_without_recursion() -> None:

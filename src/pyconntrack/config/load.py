@@ -46,7 +46,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise _whole(name, f"a zero byte in line {line}; this is a binary file and no conntrackd.conf")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
@@ -66,7 +66,7 @@ def parse(text: str, name: str = "conntrackd.conf") -> Loaded:
     if len(text) > SIZE_LIMIT:
         raise _whole(name, f"larger than {SIZE_LIMIT} bytes; this is no conntrackd.conf")
     report = Report(name)
-    items = read_tree(text, report, OUTERMOST)
+    items = read_tree(text.removeprefix("\ufeff"), report, OUTERMOST)
     if not items and not report.errors:
         report.error(
             None, 'the configuration is empty; it needs "General { … }" and "Sync { … }" or "Stats { … }"'

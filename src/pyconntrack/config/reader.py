@@ -147,8 +147,6 @@ class Reader:
         body.ok = len(self._report.errors) == errors
         return body
 
-    # --- clauses
-
     def _clauses(self, cursor: _Cursor, body: Body) -> None:
         previous: Word | None = None
         while (item := cursor.peek()) is not None:
@@ -243,8 +241,6 @@ class Reader:
             entry.ok = False
             cursor.step()
 
-    # --- lists
-
     def _word_list(self, cursor: _Cursor, value: Value, body: Body) -> None:
         while (item := cursor.peek()) is not None:
             cursor.step()
@@ -282,8 +278,6 @@ class Reader:
         if cursor.peek() is not None:
             cursor.step()
         return found
-
-    # --- what is not known
 
     def _unknown(self, word: Word, section: Section, previous: Word | None) -> None:
         text = word.text

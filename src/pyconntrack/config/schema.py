@@ -100,7 +100,6 @@ BYTES = Number(1, INT32_MAX, "bytes")
 OBJECTS_OR_DEFAULT = Number(1, INT32_MAX, "messages", zero_is_default=True)
 PORT = Number(1, 65535)
 
-# --- General
 
 _FILTER_ADDRESSES = Section(
     "Address",
@@ -196,7 +195,6 @@ GENERAL = Section(
     ),
 )
 
-# --- Sync
 
 _COMMIT_TIMEOUT = Clause("CommitTimeout", (SECONDS_OR_DEFAULT,), field="commit_timeout")
 _PURGE_TIMEOUT = Clause("PurgeTimeout", (SECONDS_OR_DEFAULT,), field="purge_timeout")
@@ -332,7 +330,6 @@ SYNC = Section(
     ),
 )
 
-# --- Stats, Helper
 
 STATS = Section(
     "Stats",
