@@ -475,6 +475,12 @@ def test_old_filters_join_todays() -> None:
         ),
         ("General {\n HashSize 10\n HashLimit 5\n}\nStats { }", [(3, 2)], "did you exchange the two?"),
         (
+            "Helper { Type ftp inet tcp { QueueNum 3 } Type tftp inet udp {\nQueueNum 3 } }",
+            [(2, 1)],
+            "queue 3 is that of the helper in line 1; give each its own",
+        ),
+        ("Helper {\nType ftp inet tcp { } }", [(2, 1)], 'no "QueueNum" for helper "ftp"; taken as queue 0'),
+        (
             "General {\n Filter {\n Protocol Accept { }\n}\n}\nStats { }",
             [(3, 2)],
             "is empty and has no effect",

@@ -173,13 +173,15 @@ def _setting(body: Body, inner: Body | None, *fields: str) -> Entry | None:
 
 def _helper(body: Body, report: Report) -> Helper:
     types: list[HelperType] = []
-    seen: dict[tuple[Any, ...], int] = {}
-    queues: dict[int, int] = {}
+    seen: dict[tuple[Any, ...], Entry] = {}
+    queues: dict[int, Entry] = {}
     for entry in body.every("Type"):
         if not entry.ok or entry.body is None:
             continue
         name, family, protocol = entry.values
-        if (line := seen.setdefault(tuple(entry.values), entry.word.line)) != entry.word.line:
+        first = seen.setdefault(tuple(entry.values), entry)
+        if first is not entry:
+            line = first.word.line
             report.error(
                 entry.word, f'a second "Type" for this helper: the first is in line {line}; remove one'
             )
@@ -188,8 +190,10 @@ def _helper(body: Body, report: Report) -> Helper:
         if queue is None:
             report.warning(entry.word, f'no "QueueNum" for helper "{name}"; taken as queue 0')
         number = given.get("queue_num", 0)
-        if (line := queues.setdefault(number, entry.word.line)) != entry.word.line:
+        first = queues.setdefault(number, entry)
+        if first is not entry:
             place = queue.word if queue is not None else entry.word
+            line = first.word.line
             report.warning(place, f"queue {number} is that of the helper in line {line}; give each its own")
         policies = tuple(_helper_policies(name, entry.body, report))
         types.append(HelperType(name=name, family=family, protocol=protocol, policies=policies, **given))
