@@ -1,1 +1,104 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+"""The Netfilter connection tracking tables, from Python.
+
+    import pyconntrack
+
+    with pyconntrack.ConntrackTable() as table:
+        for flow in table:
+            print(flow.original, flow.timeout)
+
+Names are loaded when they are first used, so that a program starts without what it does not need.
+"""
+
+from importlib import import_module
+
+# As in typing, whose import would take longer than all the rest.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from pyconntrack.core.batch import FlowBatch
+    from pyconntrack.kernel.errors import (
+        ConntrackError,
+        FlowExistsError,
+        FlowNotFoundError,
+        MessagesLostError,
+    )
+    from pyconntrack.kernel.events import EventStream
+    from pyconntrack.kernel.filter import TableFilter, TupleFilter
+    from pyconntrack.kernel.table import ConntrackTable
+    from pyconntrack.model import (
+        Counters,
+        DccpInfo,
+        DccpRole,
+        DccpState,
+        Event,
+        Flow,
+        Helper,
+        Nat,
+        Protocol,
+        SctpInfo,
+        SctpState,
+        SequenceAdjust,
+        Status,
+        SynProxy,
+        TcpFlag,
+        TcpFlags,
+        TcpInfo,
+        TcpState,
+        Tuple,
+    )
+
+__all__ = [
+    "ConntrackError",
+    "ConntrackTable",
+    "Counters",
+    "DccpInfo",
+    "DccpRole",
+    "DccpState",
+    "Event",
+    "EventStream",
+    "Flow",
+    "FlowBatch",
+    "FlowExistsError",
+    "FlowNotFoundError",
+    "Helper",
+    "MessagesLostError",
+    "Nat",
+    "Protocol",
+    "SctpInfo",
+    "SctpState",
+    "SequenceAdjust",
+    "Status",
+    "SynProxy",
+    "TableFilter",
+    "TcpFlag",
+    "TcpFlags",
+    "TcpInfo",
+    "TcpState",
+    "Tuple",
+    "TupleFilter",
+]
+
+_MODULES = {
+    "ConntrackError": "pyconntrack.kernel.errors",
+    "ConntrackTable": "pyconntrack.kernel.table",
+    "EventStream": "pyconntrack.kernel.events",
+    "FlowBatch": "pyconntrack.core.batch",
+    "FlowExistsError": "pyconntrack.kernel.errors",
+    "FlowNotFoundError": "pyconntrack.kernel.errors",
+    "MessagesLostError": "pyconntrack.kernel.errors",
+    "TableFilter": "pyconntrack.kernel.filter",
+    "TupleFilter": "pyconntrack.kernel.filter",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_MODULES.get(name, "pyconntrack.model")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.kernel_decode cimport *
 from pyconntrack.core.kernel_encode cimport *
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
+from pyconntrack.core.record cimport EVENT_NONE
 
 DONE = DATAGRAM_DONE
 INTERRUPTED = DATAGRAM_INTERRUPTED
@@ -29,12 +30,13 @@ def decode(const uint8_t[::1] data not None, FlowBatch batch not None):
     return (result.found, result.error, result.flows, result.malformed, result.others)
 
 
-def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, Py_ssize_t limit):
-    """Receive what waits, until nothing does, the batch holds `limit` flows or more, or the dump ends: (found, errno, malformed).
+def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, Py_ssize_t limit, bint events):
+    """Receive what waits, until nothing does, the batch holds `limit` flows or more, or the dump ends.
 
-    `found` as for decode. `errno` is also that of the receive itself: ENOBUFS says that events were lost. Raises MemoryError,
-    BufferError.
+    Gives (found, errno, malformed). `found` as for decode. `errno` is also that of the receive itself: ENOBUFS says
+    that events were lost. Without `events`, the flows are of a dump, and their event is none. Raises MemoryError, BufferError.
     """
+    cdef Py_ssize_t position = batch.length
     cdef datagram_result_t result
     cdef int found = 0, error = 0, count = 0, index
     cdef unsigned long malformed = 0
@@ -54,6 +56,9 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
                     error = result.error
                 if result.out_of_memory:
                     out_of_memory = True
+        if not events:
+            for position in range(position, batch.length):
+                batch.flows[position].event = EVENT_NONE
     if out_of_memory:
         raise MemoryError
     return (found, error, malformed)

@@ -257,8 +257,18 @@ cdef void derive_nat(flow_t *flow) noexcept nogil:
 
 
 cdef enum:
-    # What only the kernel sets: a bit of these in CTA_STATUS is refused or ignored.
+    # The other bits of CTA_STATUS are refused or ignored in a new flow.
     STATUS_SETTABLE = IPS_SEEN_REPLY | IPS_ASSURED | IPS_FIXED_TIMEOUT | IPS_HELPER
+    # Window scale, SACK, who closed first, liberal. The other flags speak of numbers that a new flow does not have.
+    TCP_FLAGS_SETTABLE = 0x0f
+
+
+cdef void choose_tcp_flags(flow_t *flow) noexcept nogil:
+    """Flags that were read from a kernel come with an empty mask, which would set none of them."""
+    if flow.tcp_flags_mask_original == 0:
+        flow.tcp_flags_mask_original = TCP_FLAGS_SETTABLE
+    if flow.tcp_flags_mask_reply == 0:
+        flow.tcp_flags_mask_reply = TCP_FLAGS_SETTABLE
 
 
 cdef void prepare_create(flow_t *flow) noexcept nogil:
@@ -268,6 +278,8 @@ cdef void prepare_create(flow_t *flow) noexcept nogil:
     drop(flow, BIT_ID)
     if has(flow, BIT_STATUS):
         flow.status = (flow.status & STATUS_SETTABLE) | IPS_CONFIRMED
+    if has_any(flow, BIT_TCP_FLAGS_ORIGINAL, BIT_TCP_FLAGS_REPLY):
+        choose_tcp_flags(flow)
 
 
 cdef void prepare_update(flow_t *flow) noexcept nogil:
@@ -275,5 +287,5 @@ cdef void prepare_update(flow_t *flow) noexcept nogil:
     for bit in range(BIT_SOURCE_NAT_ADDRESS, BIT_DESTINATION_NAT_PORT + 1):
         drop(flow, bit)
     drop(flow, BIT_MASTER)
-    drop(flow, BIT_REPLY)
-    drop(flow, BIT_STATUS)
+    if has(flow, BIT_STATUS):
+        flow.status = (flow.status & ~<uint32_t>IPS_DYING) | IPS_CONFIRMED

@@ -9,7 +9,7 @@ from pyconntrack.core.netlink cimport *
 
 
 def messages(const uint8_t[::1] data not None):
-    """The messages of a datagram: [(type, flags, sequence, payload), ...]. ValueError where a length is wrong."""
+    """The messages of a datagram: [(type, flags, sequence, whole message), ...]. ValueError where a length is wrong."""
     cdef const uint8_t *cursor = &data[0] if data.shape[0] else NULL
     cdef uint32_t left = <uint32_t>data.shape[0]
     cdef message_t message
@@ -21,9 +21,8 @@ def messages(const uint8_t[::1] data not None):
             return found
         if got < 0:
             raise ValueError("malformed netlink message")
-        payload = PyBytes_FromStringAndSize(<const char *>message.start + NETLINK_HEADER_SIZE,
-                                            message.length - NETLINK_HEADER_SIZE)
-        found.append((message.type, message.flags, message.sequence, payload))
+        whole = PyBytes_FromStringAndSize(<const char *>message.start, message.length)
+        found.append((message.type, message.flags, message.sequence, whole))
 
 
 def attributes(const uint8_t[::1] data not None):

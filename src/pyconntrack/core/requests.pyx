@@ -32,9 +32,9 @@ cdef enum:
 cdef class RequestBatch:
     """Requests for up to `capacity_bytes` of messages, sent as one datagram.
 
-    The socket's receive buffer must hold an answer for each request that may fail, about 800 bytes each
-    (`receive_buffer`); its send buffer must hold `capacity_bytes`. With NETLINK_CAP_ACK set on the socket the answers are short.
-    The socket must not have NETLINK_NO_ENOBUFS set, which would hide a loss.
+    The socket should have NETLINK_CAP_ACK set, so that answers are short, and a receive buffer of `receive_buffer` bytes; its send buffer
+    must hold `capacity_bytes`. It must not have NETLINK_NO_ENOBUFS set, which would hide a loss. Past 8 KiB, the cost of
+    a request falls no further.
     """
 
     def __cinit__(self, uint32_t capacity_bytes=65536, uint32_t first_sequence=1):
@@ -158,8 +158,11 @@ cdef class RequestBatch:
 
     @property
     def receive_buffer(self):
-        """Bytes of receive buffer (SO_RCVBUF as set) that hold an answer for each request of a full batch."""
-        return self.count_limit * 1024
+        """Bytes of receive buffer (SO_RCVBUF as set) that hold an answer for each request of a full batch.
+
+        With NETLINK_CAP_ACK, an answer takes 832 bytes of the buffer, which is twice what was set.
+        """
+        return self.count_limit * 512
 
     def send(self, int fd):
         """Send all requests as one datagram; they are carried out when it returns. Raises OSError."""

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table read as a whole, in batches."""
+
+from collections.abc import Iterator
+
+from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
+from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.kernel.errors import conntrack_error
+from pyconntrack.kernel.socket import ConntrackSocket
+
+# What the kernel fills at once in a dump: 32 KiB less its bookkeeping, whatever more is offered.
+DATAGRAM_SIZE = 32768
+DATAGRAMS = 8
+BATCH_FLOWS = 4096
+
+
+class Dump:
+    """A dump under way on a socket that does nothing else meanwhile."""
+
+    def __init__(self, socket: ConntrackSocket, request: bytes) -> None:
+        """Send the request. Raises ConntrackError."""
+        self.interrupted = False
+        """The kernel said that the table was rebuilt meanwhile: some flows may be missing or come twice."""
+        self.malformed = 0
+        """Messages that could not be read."""
+        self.done = False
+        self._socket = socket
+        self._receiver = NetlinkReceiver(socket.fileno(), DATAGRAMS, DATAGRAM_SIZE)
+        try:
+            socket.socket.send(request)
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
+
+    def read(self, batch: FlowBatch, limit: int) -> bool:
+        """Append flows until the batch holds `limit` or a few more; False when the dump is complete.
+
+        Raises ConntrackError.
+        """
+        while not self.done and len(batch) < limit:
+            found, number, malformed = receive_flows(self._receiver, batch, limit, False)
+            self.malformed += malformed
+            self.interrupted = self.interrupted or bool(found & INTERRUPTED)
+            if number:
+                self.done = True
+                raise conntrack_error(number)
+            if found & DONE:
+                self.done = True
+            elif len(batch) < limit:
+                self._socket.wait()
+        return not self.done
+
+    def __iter__(self) -> Iterator[FlowBatch]:
+        """New batches of some thousands of flows each."""
+        more = True
+        while more:
+            batch = FlowBatch(BATCH_FLOWS + 1024)
+            more = self.read(batch, BATCH_FLOWS)
+            if len(batch):
+                yield batch

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A netlink socket to connection tracking: groups, buffers, network namespaces, single requests."""
+
+import errno
+import os
+import select
+import socket
+from types import TracebackType
+from typing import Self
+
+from pyconntrack.core.netlink import acknowledgement, messages
+from pyconntrack.kernel.errors import ConntrackError, conntrack_error
+
+# linux/netlink.h
+NETLINK_NETFILTER = 12
+SOL_NETLINK = 270
+NETLINK_BROADCAST_ERROR = 4
+NETLINK_NO_ENOBUFS = 5
+NETLINK_CAP_ACK = 10
+NETLINK_EXT_ACK = 11
+HEADER_SIZE = 16
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+
+# asm-generic/socket.h; the socket module has only the plain ones.
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+
+# Multicast groups as bits of the address, linux/netfilter/nfnetlink_compat.h.
+GROUP_NEW = 0x01
+GROUP_UPDATE = 0x02
+GROUP_DESTROY = 0x04
+GROUP_EXPECTATION_NEW = 0x08
+GROUP_EXPECTATION_UPDATE = 0x10
+GROUP_EXPECTATION_DESTROY = 0x20
+
+NAMED_NAMESPACES = "/run/netns"
+# More than the kernel puts into one datagram of a dump (net/netlink/af_netlink.c).
+RECEIVE_SIZE = 65536
+
+
+class ConntrackSocket:
+    """A bound socket of NETLINK_NETFILTER, not inherited by children. A context manager.
+
+    `namespace` is a name under /run/netns or a path such as /proc/PID/ns/net; the socket belongs to it for
+    good, while the process stays where it is. `receive_buffer` is in bytes, as set; the kernel doubles it for
+    its own bookkeeping. Raises ConntrackError; FileNotFoundError and PermissionError for the namespace.
+    """
+
+    def __init__(
+        self,
+        groups: int = 0,
+        *,
+        namespace: str | None = None,
+        receive_buffer: int | None = None,
+        reliable: bool = False,
+    ) -> None:
+        self.socket = open_socket(namespace)
+        self._sequence = 0
+        try:
+            if receive_buffer is not None:
+                self.set_receive_buffer(receive_buffer)
+            if reliable:
+                self.set_reliable()
+            self.set_option(NETLINK_CAP_ACK)
+            self.set_option(NETLINK_EXT_ACK)
+            self.socket.bind((0, groups))
+        except OSError as error:
+            self.socket.close()
+            raise conntrack_error(error.errno or 0) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor. Harmless a second time."""
+        self.socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once closed."""
+        return self.socket.fileno()
+
+    @property
+    def port(self) -> int:
+        """The netlink port id, by which the kernel knows who asked."""
+        return int(self.socket.getsockname()[0])
+
+    def set_option(self, option: int, value: int = 1) -> None:
+        """Set an option of SOL_NETLINK. Raises OSError."""
+        self.socket.setsockopt(SOL_NETLINK, option, value)
+
+    def set_reliable(self) -> None:
+        """Make the kernel hold back what it cannot tell: an event that does not fit is delivered later, no
+        ENOBUFS is raised.
+
+        New flows whose event cannot be delivered are dropped meanwhile (NETLINK_BROADCAST_ERROR,
+        NETLINK_NO_ENOBUFS).
+        """
+        self.set_option(NETLINK_BROADCAST_ERROR)
+        self.set_option(NETLINK_NO_ENOBUFS)
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of receive buffer, in the measure of set_receive_buffer."""
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    def set_receive_buffer(self, size: int) -> int:
+        """Set the receive buffer to `size` bytes, beyond net.core.rmem_max where we may.
+
+        The size that it got.
+        """
+        set_buffer(self.socket, SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+        return self.receive_buffer
+
+    def set_send_buffer(self, size: int) -> None:
+        """Set the send buffer to `size` bytes, which is the longest datagram that can be sent."""
+        set_buffer(self.socket, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
+
+    def grow_receive_buffer(self, limit: int) -> bool:
+        """Double the receive buffer, up to `limit` bytes; False where it does not grow any more."""
+        before = self.receive_buffer
+        if before >= limit:
+            return False
+        return self.set_receive_buffer(min(before * 2, limit)) > before
+
+    def next_sequence(self) -> int:
+        """A sequence number for the next request, from 1 on."""
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        return self._sequence
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until something can be received, `timeout` seconds at most; False where nothing came."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def request(self, message: bytes, sequence: int) -> list[bytes]:
+        """Send one request that asks for an acknowledgement, or a dump; the messages that answer it.
+
+        For answers of which there are few. Raises ConntrackError with the kernel's reason.
+        """
+        try:
+            self.socket.send(message)
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
+        answers: list[bytes] = []
+        while not self._take_answers(sequence, answers):
+            pass
+        return answers
+
+    def _take_answers(self, sequence: int, answers: list[bytes]) -> bool:
+        """Receive one datagram; True where it ends the answer."""
+        try:
+            datagram = self.socket.recv(RECEIVE_SIZE)
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
+        for kind, flags, answered, message in messages(datagram):
+            if answered != sequence:
+                continue
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                number, text = acknowledgement(message[HEADER_SIZE:], flags)
+                if number > 0:
+                    raise conntrack_error(number, text)
+                return True
+            answers.append(message)
+        return False
+
+
+def set_buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
+    """Set a buffer's size: without the system's limit, which takes CAP_NET_ADMIN, else up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def open_socket(namespace: str | None) -> socket.socket:
+    """An unbound socket of NETLINK_NETFILTER in a network namespace. Raises as ConntrackSocket does."""
+    if namespace is None:
+        return new_socket()
+    path = namespace if "/" in namespace else f"{NAMED_NAMESPACES}/{namespace}"
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return open_elsewhere(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def new_socket() -> socket.socket:
+    """An unbound socket of NETLINK_NETFILTER in the calling thread's network namespace."""
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    except OSError as error:
+        raise conntrack_error(error.errno or errno.EPROTONOSUPPORT) from error
+
+
+def open_elsewhere(namespace: int) -> socket.socket:
+    """A socket opened by a thread of its own, which enters the namespace and ends.
+
+    No other thread leaves its own.
+    """
+    from threading import Thread
+
+    from pyconntrack.core.netlink_receiver import enter_network_namespace
+
+    result: list[socket.socket | OSError] = []
+
+    def run() -> None:
+        try:
+            enter_network_namespace(namespace)
+            result.append(new_socket())
+        except OSError as error:
+            result.append(error)
+
+    thread = Thread(target=run, name="network namespace")
+    thread.start()
+    thread.join()
+    opened = result[0]
+    if isinstance(opened, ConntrackError):
+        raise opened
+    if isinstance(opened, OSError):
+        raise conntrack_error(opened.errno or 0) from opened
+    return opened

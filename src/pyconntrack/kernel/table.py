@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The connection tracking table of one network namespace."""
+
+import errno
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.kernel_codec import decode, encode, prepare_creates, prepare_updates
+from pyconntrack.kernel.dump import Dump
+from pyconntrack.kernel.errors import conntrack_error
+from pyconntrack.kernel.events import DEFAULT_BUFFER, EventStream
+from pyconntrack.kernel.filter import TableFilter, TupleFilter
+from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.statistics import (
+    ProcessorStatistics,
+    TableStatistics,
+    processor_statistics,
+    table_statistics,
+)
+
+if TYPE_CHECKING:
+    from pyconntrack.core.requests import RequestBatch
+    from pyconntrack.model.flow import Flow
+    from pyconntrack.model.tuple import Tuple
+
+# linux/netfilter/nfnetlink_conntrack.h, linux/netlink.h
+NEW, GET, DELETE, GET_AND_ZERO = 0, 1, 2, 3
+NLM_F_ACK = 0x004
+NLM_F_DUMP = 0x300
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+
+# Bytes of requests in one datagram: beyond this, the cost per request falls no further.
+REQUEST_BYTES = 65536
+DUMP_ATTEMPTS = 5
+
+
+class ConntrackTable:
+    """The table: iterate it, read, create, change and delete flows, follow events. A context manager.
+
+    `namespace` as for ConntrackSocket. An instance serves one thread at a time. Everything raises
+    ConntrackError where the kernel refuses; reading, too, needs CAP_NET_ADMIN.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace
+        self._socket = ConntrackSocket(namespace=namespace)
+        self._requests: RequestBatch | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket. Harmless a second time."""
+        self._socket.close()
+
+    # Reading.
+
+    def __iter__(self) -> Iterator["Flow"]:
+        return self.dump()
+
+    def __len__(self) -> int:
+        return self.statistics().entries
+
+    def dump(
+        self,
+        *,
+        family: int = 0,
+        mark: int | None = None,
+        mark_mask: int = 0xFFFFFFFF,
+        status: int | None = None,
+        status_mask: int | None = None,
+        zone: int | None = None,
+        original: TupleFilter | None = None,
+        reply: TupleFilter | None = None,
+        zero_counters: bool = False,
+    ) -> Iterator["Flow"]:
+        """Every flow that fits, as the kernel comes to it. The conditions are the kernel's: see TableFilter.
+
+        While the table changes under the dump, a flow may come twice or be left out. `zero_counters` sets
+        counters to 0 as they are read. The table may be changed while the dump runs.
+        """
+        from pyconntrack.model.flow import Flow
+
+        selected = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
+        for batch in self.dump_batches(selected, zero_counters=zero_counters):
+            for index in range(len(batch)):
+                yield Flow.from_batch(batch, index)
+
+    def dump_batches(
+        self, selected: TableFilter | None = None, *, zero_counters: bool = False
+    ) -> Iterator[FlowBatch]:
+        """The same in batches of some thousands of flows: the way for many.
+
+        A socket of its own lets others work meanwhile.
+        """
+        with ConntrackSocket(namespace=self.namespace) as socket:
+            yield from self._start_dump(socket, selected, zero_counters)
+
+    def dump_batch(self, selected: TableFilter | None = None, *, zero_counters: bool = False) -> FlowBatch:
+        """The same in one batch: numpy.asarray(table.dump_batch()) is an array of all flows, without a copy.
+
+        Begins anew where the kernel rebuilt the table meanwhile, some times; then it raises ConntrackError
+        with EINTR.
+        """
+        for _ in range(DUMP_ATTEMPTS):
+            batch = FlowBatch()
+            with ConntrackSocket(namespace=self.namespace) as socket:
+                dump = self._start_dump(socket, selected, zero_counters)
+                while dump.read(batch, len(batch) + 65536):
+                    pass
+                if not dump.interrupted:
+                    return batch
+        raise conntrack_error(errno.EINTR)
+
+    @staticmethod
+    def _start_dump(socket: ConntrackSocket, selected: TableFilter | None, zero_counters: bool) -> Dump:
+        command = GET_AND_ZERO if zero_counters else GET
+        return Dump(socket, (selected or TableFilter()).request(command, NLM_F_DUMP, socket.next_sequence()))
+
+    def get(self, flow: "Tuple | Flow", *, zone: int | None = None) -> "Flow":
+        """The flow with this original tuple, or of a Flow without one, this reply tuple.
+
+        Raises FlowNotFoundError.
+        """
+        from dataclasses import replace
+
+        from pyconntrack.model.flow import Flow
+        from pyconntrack.model.names import Event
+
+        found = FlowBatch()
+        for answer in self._execute(self._named(flow, zone), GET, NLM_F_ACK):
+            decode(answer, found)
+        if not len(found):
+            raise conntrack_error(errno.ENOENT)
+        return replace(Flow.from_batch(found, 0), event=Event.NONE)
+
+    def statistics(self) -> TableStatistics:
+        """How many flows there are and how many there may be."""
+        return table_statistics(self._socket)
+
+    def processor_statistics(self) -> list[ProcessorStatistics]:
+        """What each processor counted."""
+        return processor_statistics(self._socket)
+
+    # Changing.
+
+    def create(self, flow: "Flow") -> None:
+        """Create a flow. It needs `original` and `timeout`; `reply` is its inverse if not given.
+
+        Where `status` and `reply` show NAT, as in a flow that was read from a table, or `source_nat` or
+        `destination_nat` is given, the kernel is asked to set up this translation. Status bits that are the
+        kernel's own are left to it. Raises FlowExistsError.
+        """
+        batch = self._packed(flow)
+        prepare_creates(batch)
+        self._execute(batch, NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
+
+    def update(self, flow: "Flow") -> None:
+        """Change what is given of a flow that exists; named by its original tuple, or by its reply.
+
+        Raises FlowNotFoundError.
+
+        NAT and the master of a flow cannot be changed, status bits cannot be unset: they are left out, or
+        refused by the kernel.
+        """
+        batch = self._packed(flow)
+        prepare_updates(batch)
+        self._execute(batch, NEW, NLM_F_ACK)
+
+    def delete(self, flow: "Tuple | Flow", *, zone: int | None = None) -> None:
+        """Delete a flow; a Flow with an `id` only if the kernel's has it, too. Raises FlowNotFoundError."""
+        self._execute(self._named(flow, zone), DELETE, NLM_F_ACK)
+
+    def flush(self, selected: TableFilter | None = None) -> None:
+        """Delete all flows that fit: of all families and zones without a filter."""
+        sequence = self._socket.next_sequence()
+        self._socket.request((selected or TableFilter()).request(DELETE, NLM_F_ACK, sequence), sequence)
+
+    def create_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
+        """Create the flows of a batch, changing it as create does.
+
+        The index and errno of those that were refused.
+        """
+        prepare_creates(batch)
+        return self._execute_all(batch, NEW, NLM_F_CREATE | NLM_F_EXCL)
+
+    def update_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
+        """Change the flows of a batch, changing it as update does.
+
+        The index and errno of those that were refused.
+        """
+        prepare_updates(batch)
+        return self._execute_all(batch, NEW, 0)
+
+    def delete_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
+        """Delete the flows of a batch, those with an id only if it is the same.
+
+        The index and errno of those refused.
+        """
+        return self._execute_all(batch, DELETE, 0)
+
+    # Following.
+
+    def events(
+        self,
+        *,
+        new: bool = True,
+        update: bool = True,
+        destroy: bool = True,
+        receive_buffer: int = DEFAULT_BUFFER,
+        reliable: bool = False,
+    ) -> EventStream:
+        """Subscribe to what happens from now on. Close it, or use it as a context manager."""
+        return EventStream(
+            new=new,
+            update=update,
+            destroy=destroy,
+            namespace=self.namespace,
+            receive_buffer=receive_buffer,
+            reliable=reliable,
+        )
+
+    events_async = events
+    """The same stream: `async for event in table.events_async()`."""
+
+    # Requests.
+
+    @staticmethod
+    def _packed(flow: "Flow") -> FlowBatch:
+        batch = FlowBatch()
+        flow.add_to(batch)
+        return batch
+
+    def _named(self, flow: "Tuple | Flow", zone: int | None) -> FlowBatch:
+        from pyconntrack.model.flow import Flow
+
+        return self._packed(flow if isinstance(flow, Flow) and zone is None else named(flow, zone))
+
+    def _execute(self, batch: FlowBatch, command: int, flags: int) -> list[bytes]:
+        """One request for the one flow of a batch; the messages that answer it."""
+        sequence = self._socket.next_sequence()
+        return self._socket.request(encode(batch, 0, command, flags, sequence), sequence)
+
+    def _execute_all(self, batch: FlowBatch, command: int, flags: int) -> list[tuple[int, int]]:
+        """A request for each flow of a batch, as many to a datagram as fit.
+
+        The index and errno of those that failed.
+        """
+        requests = self._request_batch()
+        failed: list[tuple[int, int]] = []
+        start = 0
+        while start < len(batch):
+            requests.clear()
+            end = requests.add_flows(batch, start, command, flags)
+            try:
+                requests.send(self._socket.fileno())
+                failed.extend(
+                    (start + position, number) for position, number in requests.collect(self._socket.fileno())
+                )
+            except OSError as error:
+                raise conntrack_error(error.errno or 0) from error
+            start = end
+        return failed
+
+    def _request_batch(self) -> "RequestBatch":
+        if self._requests is None:
+            from pyconntrack.core.requests import RequestBatch
+
+            self._requests = RequestBatch(REQUEST_BYTES)
+            self._socket.set_receive_buffer(self._requests.receive_buffer)
+        return self._requests
+
+
+def named(flow: "Tuple | Flow", zone: int | None) -> "Flow":
+    """A flow by its name alone."""
+    from pyconntrack.model.flow import Flow
+
+    if isinstance(flow, Flow):
+        return Flow(original=flow.original, reply=flow.reply, zone=zone, id=flow.id)
+    return Flow(original=flow, zone=zone)
