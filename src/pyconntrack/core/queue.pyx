@@ -207,6 +207,17 @@ cdef class MessageQueue:
                 number = next_number
         return moved
 
+    def list_resend(self, uint32_t limit):
+        """The resend queue from its oldest message on, at most `limit`: (sequence number, flags of a control message or 0)."""
+        cdef uint32_t number = self.resend.head
+        cdef slot_t *slot
+        listed = []
+        while number != NONE and len(listed) < limit:
+            slot = self.table.at(number)
+            listed.append((slot.sequence, slot.kind if slot.flags & SLOT_CONTROL else 0))
+            number = slot.next
+        return listed
+
     def send_all_again(self):
         """The peer has started anew: what it did not acknowledge goes out again. Control messages were for its former self.
 

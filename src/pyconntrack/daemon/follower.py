@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Follows the kernel's table: events into the internal cache, and a dump of the whole wherever events may have been missed.
+
+After an overrun the cache is read anew from the kernel, again and again until a dump went through without another overrun: then it is
+exact, and since every difference joins the sending queue, so will the peers be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Callable
+
+from pyconntrack.config import General
+from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
+from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.core.requests import table_request
+from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.kernel.errors import ConntrackError, conntrack_error
+from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
+from pyconntrack.kernel.table import GET, NLM_F_DUMP
+
+# The dump comes in datagrams of 32 KiB, some 130 flows each; a step takes a few milliseconds.
+_DUMP_DATAGRAMS = 8
+_DUMP_DATAGRAM_SIZE = 32768
+_STEP_FLOWS = 1024
+# Events that are taken before each step of a dump: they must not wait for it.
+_EVENTS_PER_STEP = 4000
+# Seconds from an overrun to the resync where the configuration leaves it to the daemon; the C daemon's default of 30 means the same.
+_PROMPT = 1.0
+_DEFAULT_DELAY = 30
+
+
+class KernelFollower:
+    """The way from the kernel to the internal cache.
+
+    `changed` is called when the cache may have changed. Errors of the kernel's are logged; only start() raises, ConntrackError.
+    """
+
+    def __init__(
+        self, cache: InternalCache, general: General, reporter: Reporter, changed: Callable[[], None]
+    ) -> None:
+        self.cache = cache
+        self.general = general
+        self.reporter = reporter
+        self.changed = changed
+        self.events_received = 0
+        self.overruns = 0
+        self.resyncs = 0
+        self.failures = 0
+        self.populated = False
+        self._loop = asyncio.get_running_loop()
+        self._socket: ConntrackSocket | None = None
+        self._receiver: NetlinkReceiver | None = None
+        self._resyncing = asyncio.Lock()
+        self._scheduled: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Subscribe to events. From here on nothing that happens in the kernel's table is missed unnoticed."""
+        self._socket = ConntrackSocket(
+            GROUP_NEW | GROUP_UPDATE | GROUP_DESTROY,
+            receive_buffer=self.general.netlink_buffer_size,
+            reliable=self.general.netlink_events_reliable,
+        )
+        self.reporter.notice(
+            f"netlink event socket buffer size has been set to {self._socket.receive_buffer} bytes"
+        )
+        self._receiver = NetlinkReceiver(self._socket.fileno())
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def stop(self) -> None:
+        """Let go of the kernel. Harmless a second time."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    @property
+    def receive_buffer(self) -> int:
+        """The event socket's buffer, bytes."""
+        return self._socket.receive_buffer if self._socket is not None else 0
+
+    def _readable(self) -> None:
+        self._take_events(self.general.event_iteration_limit)
+        self.changed()
+
+    def _take_events(self, limit: int) -> None:
+        if self._receiver is None:
+            return
+        try:
+            self.events_received += self.cache.receive_events(self._receiver, limit, self._now())
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                self._overrun()
+            else:
+                self.failures += 1
+
+    def _now(self) -> int:
+        return int(self._loop.time())
+
+    def _overrun(self) -> None:
+        """The kernel has dropped events: more room for the next burst, and a resync soon."""
+        self.overruns += 1
+        limit = self.general.netlink_buffer_size_max_growth
+        assert self._socket is not None
+        if limit is not None and self._socket.grow_receive_buffer(limit):
+            self.reporter.warning(
+                f"netlink event socket overrun: buffer size increased to {self._socket.receive_buffer} bytes"
+            )
+        delay = self.general.netlink_overrun_resync
+        if delay is None or self._scheduled is not None:
+            return
+        seconds = _PROMPT if delay == _DEFAULT_DELAY else float(delay)
+        self.reporter.warning(
+            f"netlink events were lost, resync with the kernel table in {seconds:g} seconds; "
+            "a larger NetlinkBufferSize avoids this"
+        )
+        self._scheduled = self._loop.call_later(seconds, self._resync_now)
+
+    def _resync_now(self) -> None:
+        self._scheduled = None
+        task = self._loop.create_task(self._resync_quietly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _resync_quietly(self) -> None:
+        try:
+            await self.resync()
+        except ConntrackError as error:
+            self.reporter.error(f"resync with the kernel table failed: {error}")
+            self.failures += 1
+            self._scheduled = self._loop.call_later(_PROMPT * 5, self._resync_now)
+
+    async def resync(self) -> int:
+        """Read the kernel's table into the cache. Returns how many entries the cache had too many. Raises ConntrackError."""
+        async with self._resyncing:
+            self.resyncs += 1
+            self.cache.begin_resync()
+            complete = False
+            removed = 0
+            try:
+                with ConntrackSocket() as dump:
+                    complete = await self._dump(dump)
+            finally:
+                removed = self.cache.end_resync(complete)
+                self.changed()
+            self.populated = self.populated or complete
+            if not complete and self._scheduled is None:
+                self._scheduled = self._loop.call_later(_PROMPT, self._resync_now)
+            return removed
+
+    async def _dump(self, dump: ConntrackSocket) -> bool:
+        """Merge one dump. Whether it named the whole table; not so where the table was rebuilt meanwhile."""
+        dump.socket.setblocking(False)
+        receiver = NetlinkReceiver(dump.fileno(), _DUMP_DATAGRAMS, _DUMP_DATAGRAM_SIZE)
+        batch = FlowBatch(_STEP_FLOWS + 1024)
+        interrupted = False
+        request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
+        dump.socket.send(request)
+        while True:
+            self._take_events(_EVENTS_PER_STEP)
+            batch.clear()
+            found, number, _ = receive_flows(receiver, batch, _STEP_FLOWS, False)
+            self.cache.merge_batch(batch, self._now())
+            self.changed()
+            interrupted = interrupted or bool(found & INTERRUPTED)
+            if number:
+                raise conntrack_error(number)
+            if found & DONE:
+                return not interrupted
+            if len(batch) == 0:
+                await readable(dump.fileno())
+            else:
+                await asyncio.sleep(0)
+
+
+async def readable(descriptor: int) -> None:
+    """Wait until something can be received from a descriptor."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)

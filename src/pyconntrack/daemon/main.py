@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon's life: from its settings until a signal, or a client, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from pyconntrack.channel.datagram import ChannelError
+from pyconntrack.config import Settings
+from pyconntrack.daemon.control import ControlError
+from pyconntrack.daemon.log import Log
+from pyconntrack.daemon.node import Node, StartError
+from pyconntrack.daemon.process import Start
+from pyconntrack.kernel.errors import ConntrackError
+
+
+def serve(settings: Settings, log: Log, start: Start, *, background: bool) -> int:
+    """Run a node until it is told to stop. Returns the exit code: 0 after a clean stop, 1 where it could not start.
+
+    The lock is the caller's to hold. `start` is told how the start went.
+    """
+    return asyncio.run(_serve(settings, log, start, background))
+
+
+async def _serve(settings: Settings, log: Log, start: Start, background: bool) -> int:
+    node: Node | None = None
+    try:
+        node = Node(settings, log)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, log.reopen)
+        await node.start()
+    except (StartError, ChannelError, ControlError, ConntrackError) as error:
+        log.error(str(error))
+        start.failed(f"ERROR: {error}")
+        if node is not None:
+            await node.stop_all()
+        return 1
+    log.notice(f"-- starting in {'daemon' if background else 'console'} mode --")
+    start.ready()
+    await node.stopped.wait()
+    log.notice("---- shutdown received ----")
+    await node.stop_all()
+    return 0

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Gathers a node's numbers for `conntrackd -s`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyconntrack.config import Transport
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.daemon.statistics import (
+    CacheStatistics,
+    LinkStatistics,
+    NetworkStatistics,
+    QueuedMessage,
+    QueueStatistics,
+    RuntimeStatistics,
+    Statistics,
+)
+
+if TYPE_CHECKING:
+    from pyconntrack.daemon.node import Node
+
+_UNLIMITED = 0x7FFFFFFF
+# Of a long resend queue, the oldest are shown.
+_RESEND_QUEUE_SHOWN = 10_000
+_TRANSPORTS = {Transport.MULTICAST: "multicast", Transport.UDP: "UDP", Transport.TCP: "TCP"}
+
+
+def measure(node: Node, uptime: int, kernel_flushes: int) -> Statistics:
+    """All of a node's numbers at this moment; `uptime` in seconds."""
+    queue = node.internal.queue
+    keeps = queue.resend_limit > 0
+    queues = [QueueStatistics("txqueue", queue.waiting, _UNLIMITED), QueueStatistics("errorq", 0, 128)]
+    if keeps:
+        queues.append(QueueStatistics("rsqueue", queue.unacknowledged, queue.resend_limit, queue.forgotten))
+    return Statistics(
+        runtime=_runtime(node, uptime, kernel_flushes),
+        internal=_cache("internal", node.internal),
+        external=_cache("external", node.external),
+        network=_network(node),
+        links=[_link(node)],
+        queue_nodes=queue.waiting + queue.unacknowledged,
+        queues=queues,
+        resend_queue=[
+            QueuedMessage(sequence, flags if flags else None)
+            for sequence, flags in queue.list_resend(_RESEND_QUEUE_SHOWN)
+        ]
+        if keeps
+        else None,
+    )
+
+
+def _cache(name: str, cache: InternalCache | ExternalCache) -> CacheStatistics:
+    counters = cache.counters
+    return CacheStatistics(
+        name,
+        active=len(cache),
+        total=len(cache.table),
+        created=counters.created,
+        updated=counters.updated,
+        destroyed=counters.destroyed,
+        no_memory=counters.update_failed,
+        no_space=counters.create_failed,
+        destroy_not_found=counters.destroy_failed,
+    )
+
+
+def _network(node: Node) -> NetworkStatistics:
+    session, errors = node.session, node.session.errors
+    payload = node.external.malformed
+    malformed = (
+        errors.wrong_version
+        + errors.malformed_header
+        + errors.bad_type
+        + errors.truncated
+        + errors.bad_size
+        + payload
+    )
+    return NetworkStatistics(
+        malformed=malformed,
+        wrong_version=errors.wrong_version,
+        malformed_header=errors.malformed_header,
+        malformed_payload=payload,
+        bad_type=errors.bad_type,
+        truncated=errors.truncated,
+        bad_size=errors.bad_size,
+        lost=session.messages_lost,
+        before=session.messages_before,
+    )
+
+
+def _link(node: Node) -> LinkStatistics:
+    channel = node.replicator.channel
+    return LinkStatistics(
+        _TRANSPORTS[channel.link.transport],
+        channel.link.interface,
+        bytes_sent=channel.bytes_sent,
+        bytes_received=channel.bytes_received,
+        packets_sent=channel.packets_sent,
+        packets_received=channel.packets_received,
+        send_errors=channel.send_errors,
+        receive_errors=channel.receive_errors + channel.strangers,
+    )
+
+
+def _runtime(node: Node, uptime: int, kernel_flushes: int) -> RuntimeStatistics:
+    follower = node.follower
+    return RuntimeStatistics(
+        uptime=uptime,
+        events_received=follower.events_received,
+        events_filtered=node.internal.filtered,
+        events_unknown=node.internal.malformed,
+        catch_failed=follower.failures,
+        overruns=follower.overruns,
+        flushes=kernel_flushes,
+        resyncs=follower.resyncs,
+        buffer_size=follower.receive_buffer,
+        local_read_failed=node.control.failed_reads,
+        local_unknown_request=node.control.unknown_requests,
+    )

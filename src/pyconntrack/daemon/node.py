@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One node of the cluster: caches, kernel, replication and control socket, put together, and what clients may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.config import Filter, Link, Mode, Policy, Settings, Sync, Transport
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.filter import EventFilter
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.listing import list_text
+from pyconntrack.daemon.committer import commit
+from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
+from pyconntrack.daemon.follower import KernelFollower
+from pyconntrack.daemon.measure import measure
+from pyconntrack.daemon.replicator import Replicator
+from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.daemon.statistics import format_statistics
+from pyconntrack.kernel.errors import ConntrackError
+from pyconntrack.kernel.table import ConntrackTable
+from pyconntrack.replication.ftfw import Ftfw
+from pyconntrack.replication.notrack import Notrack
+from pyconntrack.replication.session import Session
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text says why and what to do."""
+
+
+class Node:
+    """A node that replicates with others. Implements `control.Commands`."""
+
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        """Build it; nothing runs yet. To be called with a running event loop. Raises StartError, ChannelError."""
+        sync = _replication_of(settings)
+        self.settings = settings
+        self.sync = sync
+        self.reporter = reporter
+        self.stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self.internal = _internal_cache(settings, sync)
+        self.external = ExternalCache(
+            limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size
+        )
+        self.session = _session(sync, self.internal, self.external, self._loop.time())
+        self.replicator = Replicator(self.session, DatagramChannel(_first_link(sync, reporter)))
+        self.follower = KernelFollower(self.internal, settings.general, reporter, self.replicator.flush)
+        self.control = ControlServer(
+            settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
+        )
+        self._committing = asyncio.Lock()
+        self._purge: asyncio.TimerHandle | None = None
+        self._kernel_flushes = 0
+
+    async def start(self) -> None:
+        """Open the control socket, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
+        await self.control.start()
+        self.follower.start()
+        self.replicator.start()
+        await self.follower.resync()
+        self.session.says_digest = True
+        if self.sync.startup_resync:
+            await self.request_resync()
+        self.reporter.notice("initialization completed")
+
+    async def stop_all(self) -> None:
+        """Let go of everything, in whatever state it is."""
+        if self._purge is not None:
+            self._purge.cancel()
+        self.follower.stop()
+        self.replicator.stop()
+        await self.control.close()
+
+    def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
+        return self._dump(cache, table, xml)
+
+    async def _dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
+        if table is Table.EXPECTATIONS:
+            return
+        external = cache is Cache.EXTERNAL
+        flows = self.external.table if external else self.internal.table
+        cursor = 0
+        while True:
+            text, cursor = list_text(flows, cursor, external, xml, self._now())
+            if not text:
+                return
+            yield text
+            await asyncio.sleep(0)
+
+    async def statistics(self, subject: str) -> str:
+        uptime = int(self._loop.time() - self._started)
+        return format_statistics(measure(self, uptime, self._kernel_flushes), subject)
+
+    async def commit(self, table: Table | None) -> None:
+        if table is Table.EXPECTATIONS:
+            return
+        self.reporter.notice(
+            "committing all external caches" if table is None else "committing conntrack cache"
+        )
+        async with self._committing:
+            try:
+                await commit(self.external, self.sync, self.reporter)
+            except (ConntrackError, OSError) as error:
+                self.reporter.error(f"commit failed: {error}")
+                raise CommandError(f"commit failed: {error}") from error
+
+    async def flush(self, cache: Cache | None) -> None:
+        if cache is not Cache.EXTERNAL:
+            self.reporter.notice("flushing conntrack internal cache")
+            # Until the kernel's table was read again, what this node has is no measure for its peers.
+            self.session.says_digest = False
+            self.internal.flush()
+        if cache is not Cache.INTERNAL:
+            self.reporter.notice("flushing conntrack external cache")
+            self.external.flush()
+            self.session.external_flushed()
+
+    async def flush_kernel(self, table: Table | None) -> None:
+        if table is Table.EXPECTATIONS:
+            return
+        self.reporter.notice("flushing kernel conntrack table")
+        self._kernel_flushes += 1
+        try:
+            with ConntrackTable() as kernel:
+                kernel.flush()
+        except ConntrackError as error:
+            raise CommandError(f"can't flush the kernel table: {error}") from error
+
+    async def resync_kernel(self, table: Table | None) -> None:
+        if table is Table.EXPECTATIONS:
+            return
+        self.reporter.notice(
+            "resync requested by the user" if table is None else "resync of flows requested by the user"
+        )
+        try:
+            await self.follower.resync()
+        except ConntrackError as error:
+            raise CommandError(f"resync with the kernel table failed: {error}") from error
+        self.session.says_digest = True
+
+    async def request_resync(self) -> None:
+        self.reporter.notice("resync with master conntrack table")
+        self.session.request_resync(self._loop.time())
+        self.replicator.flush()
+
+    async def send_bulk(self) -> None:
+        self.reporter.notice("sending bulk update")
+        self.session.send_bulk()
+        self.replicator.flush()
+
+    async def reset_timers(self) -> None:
+        self.reporter.notice(f"flushing kernel conntrack table in {self.sync.purge_timeout} seconds")
+        if self._purge is not None:
+            self._purge.cancel()
+        self._purge = self._loop.call_later(self.sync.purge_timeout, self._flush_purged)
+
+    def _flush_purged(self) -> None:
+        self._purge = None
+        try:
+            with ConntrackTable() as kernel:
+                kernel.flush()
+            self._kernel_flushes += 1
+            self.reporter.notice("flushed kernel conntrack table (scheduled)")
+        except ConntrackError as error:
+            self.reporter.error(f"scheduled flush of the kernel table failed: {error}")
+
+    async def stop(self) -> None:
+        self.stopped.set()
+
+    def _now(self) -> int:
+        return int(self._loop.time())
+
+
+def _replication_of(settings: Settings) -> Sync:
+    if settings.sync is None:
+        raise StartError("the configuration has no Sync section: only replication is available yet")
+    if settings.sync.mode is Mode.ALARM:
+        raise StartError("mode ALARM is not available yet: use FTFW or NOTRACK")
+    if any(link.transport is Transport.TCP for link in settings.sync.links):
+        raise StartError("links over TCP are not available yet: use UDP or Multicast")
+    if settings.sync.disable_external_cache:
+        raise StartError("DisableExternalCache is not available yet: set it to no")
+    return settings.sync
+
+
+def _first_link(sync: Sync, reporter: Reporter) -> Link:
+    if len(sync.links) > 1:
+        reporter.warning(
+            "only the default link is used: fail-over among redundant links is not available yet"
+        )
+    return next(link for link in sync.links if link.default)
+
+
+def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:
+    return InternalCache(
+        filter=event_filter(settings.general.filter),
+        limit=settings.general.hash_limit or 0,
+        buckets=settings.general.hash_size,
+        resend_limit=sync.resend_queue_size if sync.mode is Mode.FTFW else 0,
+        timeouts=sync.commit_timeout is None,
+        window_scale=sync.tcp_window_tracking,
+    )
+
+
+def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: float) -> Session:
+    first = int(time.time()) & 0xFFFFFFFF
+    if sync.mode is Mode.FTFW:
+        return Ftfw(internal, external, first_sequence=first, now=now, ack_window=sync.ack_window_size)
+    return Notrack(internal, external, first_sequence=first, now=now)
+
+
+def event_filter(settings: Filter) -> EventFilter | None:
+    """The filter that the configuration asks for, None where it lets everything through."""
+    if settings.protocol is None and settings.address is None and settings.state is None:
+        return None
+    protocol, address, state = settings.protocol, settings.address, settings.state
+    return EventFilter(
+        protocols=protocol.numbers if protocol else None,
+        accept_protocols=protocol is not None and protocol.policy is Policy.ACCEPT,
+        networks=[(network.network_address.packed, network.prefixlen) for network in address.networks]
+        if address
+        else None,
+        accept_networks=address is not None and address.policy is Policy.ACCEPT,
+        states={6: state.tcp_states} if state else None,
+        accept_states=state is not None and state.policy is Policy.ACCEPT,
+    )

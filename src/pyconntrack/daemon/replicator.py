@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Drives a replication session over the dedicated link: what arrives goes in, what the session has to say goes out, in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.replication.session import Session
+
+# Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000 messages, a few milliseconds.
+_BATCHES_AT_ONCE = 8
+
+
+class Replicator:
+    """Session and link of one node."""
+
+    def __init__(self, session: Session, channel: DatagramChannel) -> None:
+        self.session = session
+        self.channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._out: Datagrams = channel.new_datagrams()
+        self._unsent: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._more: asyncio.Handle | None = None
+
+    def start(self) -> None:
+        """Begin to listen and to speak."""
+        self._loop.add_reader(self.channel.receiver.fileno(), self._readable)
+        self.flush()
+
+    def stop(self) -> None:
+        """Fall silent, and close the link. Harmless a second time."""
+        for handle in (self._timer, self._more):
+            if handle is not None:
+                handle.cancel()
+        if self.channel.receiver.fileno() >= 0:
+            self._loop.remove_reader(self.channel.receiver.fileno())
+            self._loop.remove_writer(self.channel.sender.fileno())
+            self.channel.close()
+
+    def flush(self) -> None:
+        """Send what may go out now."""
+        if self._unsent is not None:
+            return
+        now = self._loop.time()
+        for _ in range(_BATCHES_AT_ONCE):
+            self._out.clear()
+            if self.session.fill(self._out, now) == 0:
+                break
+            if not self._send(0):
+                break
+        else:
+            self._continue_soon()
+        self._arm()
+
+    def _send(self, first: int) -> bool:
+        """Send the batch from datagram `first` on. False where the rest waits for room in the socket."""
+        sent = self.channel.send(self._out, first)
+        if sent == len(self._out):
+            return True
+        self._unsent = sent
+        self._loop.add_writer(self.channel.sender.fileno(), self._writable)
+        return False
+
+    def _writable(self) -> None:
+        first = self._unsent or 0
+        self._unsent = None
+        self._loop.remove_writer(self.channel.sender.fileno())
+        if self._send(first):
+            self.flush()
+
+    def _continue_soon(self) -> None:
+        if self._more is None:
+            self._more = self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._more = None
+        self.flush()
+
+    def _readable(self) -> None:
+        now = self._loop.time()
+        for datagram, sender in self.channel.receive():
+            self.session.receive(datagram, sender, now)
+        self.flush()
+
+    def _arm(self) -> None:
+        """Make sure that the session is heard at its deadline; a timer that is early does no harm."""
+        deadline = self.session.deadline()
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.session.advance(self._loop.time())
+        self.flush()
