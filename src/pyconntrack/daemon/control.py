@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pyconntrack.daemon.control_client import DATA, DONE, FAILED, FRAME, REQUEST_LIMIT
+from pyconntrack.daemon.statistics import SUBJECTS
 
 CONNECTION_LIMIT = 64
 REQUEST_SECONDS = 10.0
@@ -119,8 +120,8 @@ async def _execute_simple(commands: Commands, words: list[str]) -> str | None:
         "reset-timers": commands.reset_timers,
         "stop": commands.stop,
     }
-    if command == "statistics" and len(arguments) <= 1:
-        return await commands.statistics("".join(arguments))
+    if command == "statistics" and (subject := " ".join(arguments)) in SUBJECTS:
+        return await commands.statistics(subject)
     if command == "flush":
         await commands.flush(_cache(arguments))
     elif command in of_tables:

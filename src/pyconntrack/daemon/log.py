@@ -133,17 +133,17 @@ class Log:
         self.console = console
         """Whether the lines go to the terminal, too."""
 
-    def error(self, message: str) -> None:
-        self.write(ERROR, message)
+    def error(self, text: str) -> None:
+        self.write(ERROR, text)
 
-    def warning(self, message: str) -> None:
-        self.write(WARNING, message)
+    def warning(self, text: str) -> None:
+        self.write(WARNING, text)
 
-    def notice(self, message: str) -> None:
-        self.write(NOTICE, message)
+    def notice(self, text: str) -> None:
+        self.write(NOTICE, text)
 
-    def info(self, message: str) -> None:
-        self.write(INFO, message)
+    def info(self, text: str) -> None:
+        self.write(INFO, text)
 
     def write(self, severity: int, message: str) -> None:
         """One line, whatever the message holds. Raises nothing."""
