@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+PYTHON ?= python3
+SEEDS ?= 1000
+COUNT ?= 1000000
+
+VENV := .venv
+SOURCES := $(wildcard src/pyconntrack/core/*.pyx src/pyconntrack/core/*.pxd)
+INSTALLED := $(VENV)/installed
+FOR_TESTS := $(VENV)/test-packages
+FOR_LINT := $(VENV)/lint-packages
+
+BUILD_TOOLS := gcc:gcc "$(PYTHON) -c 'import ensurepip, venv':python3-venv" \
+	"$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path(\"include\") + \"/Python.h\")':python3-dev"
+NETWORK_TOOLS := ip:iproute2 nft:nftables unshare:util-linux
+TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables
+
+.PHONY: install demo test lint bench simulate fuzz clean
+
+install: $(INSTALLED)
+
+$(VENV)/bin/python:
+	@scripts/prepare $(BUILD_TOOLS)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --upgrade pip "setuptools>=77" "Cython>=3.0"
+
+$(INSTALLED): $(VENV)/bin/python pyproject.toml $(SOURCES)
+	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable .
+	@touch $@
+
+$(FOR_TESTS): $(INSTALLED)
+	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable '.[test]'
+	@touch $@
+
+$(FOR_LINT): $(INSTALLED)
+	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable '.[test,lint]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@scripts/prepare $(NETWORK_TOOLS)
+	$(VENV)/bin/python -m demo
+
+test: $(FOR_TESTS)
+	@scripts/prepare $(TEST_TOOLS)
+	$(VENV)/bin/python -m pytest
+
+simulate: $(FOR_TESTS)
+	$(VENV)/bin/python -m tests.replication.simulate --seeds $(SEEDS)
+
+fuzz: $(FOR_TESTS)
+	$(VENV)/bin/python -m fuzz --count $(COUNT)
+
+lint: $(FOR_LINT)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(FOR_TESTS)
+	@scripts/prepare $(TEST_TOOLS)
+	$(VENV)/bin/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info
+	find src \( -name '*.so' -o -name '*.c' \) -delete
