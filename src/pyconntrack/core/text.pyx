@@ -71,16 +71,21 @@ cdef inline char *write_field(char *out, const char *name, uint64_t value) noexc
     return write_number(write_text(out, name), value)
 
 
-cdef inline bint shows_delta(const flow_t *flow) noexcept nogil:
-    return has(flow, BIT_TIMESTAMP_START)
-
-
-cdef inline int64_t delta(const flow_t *flow, int64_t now) noexcept nogil:
-    """How long the flow has lived, or lived, in whole seconds of both ends."""
+cdef inline uint64_t age_of(const flow_t *flow, int64_t now) noexcept nogil:
+    """For how long the flow has lived, in seconds between the whole seconds of both ends."""
     cdef int64_t start = <int64_t>(flow.timestamp_start // 1000000000)
     if has(flow, BIT_TIMESTAMP_STOP):
         now = <int64_t>(flow.timestamp_stop // 1000000000)
-    return now - start if now > start else 0
+    return <uint64_t>(now - start) if now > start else 0
+
+
+cdef inline uint64_t exact_age_of(const flow_t *flow, int64_t now) noexcept nogil:
+    """The same in whole seconds of the time between, as XML has it of flows that ended."""
+    if not has(flow, BIT_TIMESTAMP_STOP):
+        return age_of(flow, now)
+    if flow.timestamp_stop < flow.timestamp_start:
+        return 0
+    return (flow.timestamp_stop - flow.timestamp_start) // 1000000000
 
 
 cdef char *plain_tuple(char *out, const tuple_t *tuple_) noexcept nogil:
@@ -179,8 +184,8 @@ cdef char *plain_rest(char *out, const flow_t *flow, int flags, int64_t now) noe
         out = write_text(out, b" ")
     if has(flow, BIT_ZONE):
         out = write_text(write_field(out, b"zone=", flow.zone), b" ")
-    if shows_delta(flow):
-        out = write_text(write_field(out, b"delta-time=", delta(flow, now)), b" ")
+    if has(flow, BIT_TIMESTAMP_START):
+        out = write_text(write_field(out, b"delta-time=", age_of(flow, now)), b" ")
     if has(flow, BIT_TIMESTAMP_START) and flags & TEXT_TIMESTAMPS:
         out = plain_time(out, b"[start=", flow.timestamp_start)
     if has(flow, BIT_TIMESTAMP_STOP) and flags & TEXT_TIMESTAMPS:
@@ -290,8 +295,8 @@ cdef char *xml_status_and_times(char *out, const flow_t *flow, int flags, int64_
         if has(flow, BIT_TIMESTAMP_STOP):
             out = element(out, b"<stop>", flow.timestamp_stop, b"</stop>")
         out = write_text(out, b"</timestamp>")
-    if shows_delta(flow):
-        out = element(out, b"<deltatime>", delta(flow, now), b"</deltatime>")
+    if has(flow, BIT_TIMESTAMP_START):
+        out = element(out, b"<deltatime>", exact_age_of(flow, now), b"</deltatime>")
     return out
 
 
