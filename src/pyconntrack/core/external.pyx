@@ -170,14 +170,11 @@ cdef class ExternalCache:
 
     def flush(self):
         """Forget every entry. Returns how many there were."""
-        cdef uint32_t number
         cdef uint32_t removed = self.table.count
-        cdef slot_t *slot
-        with nogil:
-            for number in range(self.table.top):
-                slot = self.table.at(number)
-                if slot.flags & SLOT_INDEXED:
-                    self.account(slot, False)
-                    self.table.remove(number)
+        cdef int i
+        self.table.clear()
+        for i in range(OWNERS):
+            self.owners[i].digest = self.owners[i].fresh_digest = 0
+            self.owners[i].count = self.owners[i].fresh_count = 0
         self.counters.destroyed += removed
         return removed

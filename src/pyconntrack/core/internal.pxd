@@ -20,6 +20,8 @@ cdef class InternalCache:
     cdef readonly uint64_t malformed       # netlink messages that could not be read
     cdef readonly bint resyncing
     cdef uint16_t epoch
+    cdef uint32_t swept                    # slots that the sweep has looked at
+    cdef uint32_t left_over                # entries that it removed
     cdef IdentitySet ended                 # flows that ended since the resync began
 
     cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil

@@ -279,38 +279,44 @@ cdef class InternalCache:
         """Before the kernel is asked for a dump: from now on events take precedence over it."""
         self.epoch = 1 if self.epoch == 0xffff else self.epoch + 1
         self.ended.clear()
+        self.swept = 0
+        self.left_over = 0
         self.resyncing = True
 
-    def end_resync(self, bint complete=True):
-        """The dump is done: remove what it did not name. Returns how many entries that were.
-
-        A dump that broke off (`complete` false) removes nothing.
-        """
-        cdef uint32_t number
-        cdef uint32_t removed = 0
+    def sweep(self, uint32_t limit):
+        """The dump is done: remove what it did not name, looking at `limit` slots. True while there is more to look at."""
+        cdef uint32_t last
         cdef slot_t *slot
+        if not self.resyncing:
+            return False
+        last = min(self.table.top, self.swept + limit)
+        with nogil:
+            while self.swept < last:
+                slot = self.table.at(self.swept)
+                if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD and slot.epoch != self.epoch:
+                    self.kill(self.swept)
+                    self.left_over += 1
+                self.swept += 1
+        return self.swept < self.table.top
+
+    def end_resync(self, bint complete=True):
+        """Remove what the dump did not name, as far as sweep() has not done so, and let go of the resync.
+
+        Returns how many entries were removed. A dump that broke off (`complete` false) removes nothing.
+        """
+        if complete:
+            self.sweep(0x7fffffff)
         self.resyncing = False
         self.ended.clear()
-        if not complete:
-            return 0
-        with nogil:
-            for number in range(self.table.top):
-                slot = self.table.at(number)
-                if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD and slot.epoch != self.epoch:
-                    self.kill(number)
-                    removed += 1
-        return removed
+        return self.left_over
 
     def flush(self):
-        """Forget every entry, and what waits to be sent of it; the peers are not told. Returns how many living entries that were."""
-        cdef uint32_t number
+        """Forget every entry, and what waits to be sent of it; the peers are not told. Returns how many living entries that were.
+
+        Raises MemoryError.
+        """
         cdef uint32_t removed = self.live
-        cdef slot_t *slot
-        with nogil:
-            for number in range(self.table.top):
-                slot = self.table.at(number)
-                if slot.flags & SLOT_INDEXED:
-                    self.queue.withdraw(number)
+        self.queue.forget_flows()
         self.counters.destroyed += removed
         self.live = 0
         self.digest = 0

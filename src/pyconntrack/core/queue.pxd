@@ -24,3 +24,4 @@ cdef class MessageQueue:
     cdef void link(self, uint32_t number, uint8_t queue) noexcept nogil
     cdef void link_first(self, uint32_t number) noexcept nogil
     cdef void unlink(self, uint32_t number) noexcept nogil
+    cdef forget_flows(self)

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 from pyconntrack.core.datagrams cimport Datagrams
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW,
-                                     store32, store_header)
+                                     load32, store32, store_header)
 
 
 cdef class MessageQueue:
@@ -217,6 +217,34 @@ cdef class MessageQueue:
             listed.append((slot.sequence, slot.kind if slot.flags & SLOT_CONTROL else 0))
             number = slot.next
         return listed
+
+    cdef forget_flows(self):
+        """Empty the table and the queues of flows; control messages stay where they wait."""
+        cdef uint8_t[8] body
+        cdef uint32_t number, chain
+        cdef slot_t *slot
+        controls = []
+        for chain in (QUEUE_RESEND, QUEUE_SENDING):
+            number = self.resend.head if chain == QUEUE_RESEND else self.sending.head
+            while number != NONE:
+                slot = self.table.at(number)
+                if slot.flags & SLOT_CONTROL:
+                    controls.append((chain, slot.sequence, slot.kind, load32(slot.body), load32(slot.body + 4)))
+                number = slot.next
+        self.table.clear()
+        self.sending.head = self.sending.tail = self.resend.head = self.resend.tail = NONE
+        self.sending.length = self.resend.length = 0
+        for chain, sequence, flags, first, last in controls:
+            store32(body, first)
+            store32(body + 4, last)
+            number = self.table.add_unindexed(body, 8)
+            if number == NONE:
+                raise MemoryError
+            slot = self.table.at(number)
+            slot.flags = SLOT_CONTROL
+            slot.kind = flags
+            slot.sequence = sequence
+            self.link(number, chain)
 
     def send_all_again(self):
         """The peer has started anew: what it did not acknowledge goes out again. Control messages were for its former self.

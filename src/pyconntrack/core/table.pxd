@@ -67,6 +67,8 @@ cdef class FlowTable:
     cdef void unindex(self, uint32_t slot) noexcept nogil
     cdef void remove(self, uint32_t slot) noexcept nogil
 
+    cdef void release(self) noexcept nogil
+    cdef void clear(self) noexcept nogil
     cdef uint8_t *take_body(self, uint32_t length) noexcept nogil
     cdef void give_body(self, uint8_t *body, uint32_t length) noexcept nogil
     cdef uint32_t take_slot(self) noexcept nogil

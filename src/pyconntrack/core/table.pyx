@@ -73,14 +73,31 @@ cdef class FlowTable:
         self.mask = size - 1
 
     def __dealloc__(self):
-        cdef uint32_t i
         free(self.buckets)
+        self.release()
+
+    cdef void release(self) noexcept nogil:
+        """Give back slots and bodies."""
+        cdef uint32_t i
         for i in range(self.chunk_count):
             free(self.chunks[i])
         free(self.chunks)
         for i in range(self.block_count):
             free(self.blocks[i])
         free(self.blocks)
+
+    cdef void clear(self) noexcept nogil:
+        """Forget every entry at once, and give back their memory. Slot numbers begin anew."""
+        self.release()
+        self.chunks = NULL
+        self.chunk_count = 0
+        self.blocks = NULL
+        self.block_count = 0
+        self.block_left = 0
+        self.free_slot = NONE
+        self.count = self.used = self.top = 0
+        memset(self.free_bodies, 0, sizeof(self.free_bodies))
+        memset(self.buckets, 0, (<size_t>self.mask + 1) * sizeof(bucket_t))
 
     def __len__(self):
         return self.count

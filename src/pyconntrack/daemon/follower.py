@@ -29,6 +29,8 @@ _DUMP_DATAGRAM_SIZE = 32768
 _STEP_FLOWS = 1024
 # Events that are taken before each step of a dump: they must not wait for it.
 _EVENTS_PER_STEP = 4000
+# Entries that are looked at, or removed, in one go when the dump is done.
+_SWEEP_SLOTS = 50_000
 # Seconds from an overrun to the resync where the configuration leaves it to the daemon; the C daemon's default of 30 means the same.
 _PROMPT = 1.0
 _DEFAULT_DELAY = 30
@@ -149,6 +151,9 @@ class KernelFollower:
             try:
                 with ConntrackSocket() as dump:
                     complete = await self._dump(dump)
+                while complete and self.cache.sweep(_SWEEP_SLOTS):
+                    self.changed()
+                    await asyncio.sleep(0)
             finally:
                 removed = self.cache.end_resync(complete)
                 self.changed()
