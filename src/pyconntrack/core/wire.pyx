@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The wire codec: flow records to and from the attributes of a replication message, protocol version 1.
 
+Integers are big-endian, but for the ports after NAT and the ICMP id, which the C daemon sends in its host's byte order.
+
 A body is what follows the 8 bytes of a message's header. `encode_body` writes the one canonical form: the attributes in the
 order in which the C daemon writes them. `decode_body` takes any order. A body that was decoded and encoded again is
 canonical, so equal flows are equal bytes on every node: tables compare, hash and send bodies as they are.
@@ -82,6 +84,16 @@ cdef void store32(uint8_t *data, uint32_t value) noexcept nogil:
     data[3] = value & 0xff
 
 
+cdef uint16_t load16_native(const uint8_t *data) noexcept nogil:
+    cdef uint16_t value
+    memcpy(&value, data, 2)
+    return value
+
+
+cdef void store16_native(uint8_t *data, uint16_t value) noexcept nogil:
+    memcpy(data, &value, 2)
+
+
 cdef void load_header(const uint8_t *data, header_t *header) noexcept nogil:
     header.version = data[0] >> 4
     header.type = data[0] & 0x0f
@@ -156,6 +168,12 @@ cdef uint8_t *write16(uint8_t *out, uint16_t number, uint16_t value) noexcept no
     return place + 4
 
 
+cdef uint8_t *write16_native(uint8_t *out, uint16_t number, uint16_t value) noexcept nogil:
+    cdef uint8_t *place = begin(out, number, 2)
+    store16_native(place, value)
+    return place + 4
+
+
 cdef uint8_t *write32(uint8_t *out, uint16_t number, uint32_t value) noexcept nogil:
     cdef uint8_t *place = begin(out, number, 4)
     store32(place, value)
@@ -189,7 +207,7 @@ cdef uint8_t *write_protocol(uint8_t *out, const flow_t *flow, int without) noex
     if protocol_is_icmp(flow.original.protocol):
         out = write8(out, ATTR_ICMP_TYPE, flow.original.icmp_type)
         out = write8(out, ATTR_ICMP_CODE, flow.original.icmp_code)
-        out = write16(out, ATTR_ICMP_ID, flow.original.icmp_id)
+        out = write16_native(out, ATTR_ICMP_ID, flow.original.icmp_id)
     elif sends_ports(&flow.original):
         out = write_ports(out, ATTR_PORTS, &flow.original)
     if has(flow, BIT_TCP_STATE):
@@ -225,9 +243,9 @@ cdef uint8_t *write_nat(uint8_t *out, const flow_t *flow) noexcept nogil:
         memcpy(place, flow.destination_nat_address, size)
         out = end(place, size)
     if has(flow, BIT_SOURCE_NAT_PORT):
-        out = write16(out, ATTR_SOURCE_NAT_PORT, flow.source_nat_port)
+        out = write16_native(out, ATTR_SOURCE_NAT_PORT, flow.source_nat_port)
     if has(flow, BIT_DESTINATION_NAT_PORT):
-        out = write16(out, ATTR_DESTINATION_NAT_PORT, flow.destination_nat_port)
+        out = write16_native(out, ATTR_DESTINATION_NAT_PORT, flow.destination_nat_port)
     return out
 
 
@@ -349,7 +367,7 @@ cdef void read_identity(uint16_t number, const uint8_t *value, flow_t *flow) noe
     elif number == ATTR_ICMP_CODE:
         flow.original.icmp_code = value[0]
     elif number == ATTR_ICMP_ID:
-        flow.original.icmp_id = load16(value)
+        flow.original.icmp_id = load16_native(value)
     elif number == ATTR_MASTER_IPV4 or number == ATTR_MASTER_IPV6:
         read_addresses(value, FAMILY_IPV4 if number == ATTR_MASTER_IPV4 else FAMILY_IPV6, &flow.master)
         put(flow, BIT_MASTER)
@@ -399,10 +417,10 @@ cdef bint read_nat(uint16_t number, const uint8_t *value, flow_t *flow) noexcept
         memcpy(flow.destination_nat_address, value, 4 if number == ATTR_DESTINATION_NAT_IPV4 else 16)
         put(flow, BIT_DESTINATION_NAT_ADDRESS)
     elif number == ATTR_SOURCE_NAT_PORT:
-        flow.source_nat_port = load16(value)
+        flow.source_nat_port = load16_native(value)
         put(flow, BIT_SOURCE_NAT_PORT)
     elif number == ATTR_DESTINATION_NAT_PORT:
-        flow.destination_nat_port = load16(value)
+        flow.destination_nat_port = load16_native(value)
         put(flow, BIT_DESTINATION_NAT_PORT)
     else:
         return False
@@ -556,7 +574,7 @@ cdef void flow_key(const flow_t *flow, key_t *key) noexcept nogil:
     if protocol_is_icmp(key.protocol):
         key.ports[0] = flow.original.icmp_type
         key.ports[1] = flow.original.icmp_code
-        store16(key.ports + 2, flow.original.icmp_id)
+        store16_native(key.ports + 2, flow.original.icmp_id)
     elif protocol_has_ports(key.protocol):
         store16(key.ports, flow.original.source_port)
         store16(key.ports + 2, flow.original.destination_port)
