@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from pyconntrack.core.datagrams cimport Datagrams
 from pyconntrack.core.table cimport *
-from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW,
+from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE,
                                      load32, store32, store_header)
 
 
@@ -122,7 +122,10 @@ cdef class MessageQueue:
         self.link_first(number)
 
     def push_all(self):
-        """Queue every living entry of the table, for a bulk. Returns how many."""
+        """Queue every living entry of the table, for a bulk. Returns how many.
+
+        As updates, which add what a peer does not have: to the C daemon a new flow in place of a known one restarts its age.
+        """
         cdef uint32_t number
         cdef uint32_t pushed = 0
         cdef slot_t *slot
@@ -130,7 +133,7 @@ cdef class MessageQueue:
             for number in range(self.table.top):
                 slot = self.table.at(number)
                 if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD:
-                    self.push(number, TYPE_FLOW_NEW)
+                    self.push(number, TYPE_FLOW_UPDATE)
                     pushed += 1
         return pushed
 
