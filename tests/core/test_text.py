@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our lines against those of libnetfilter_conntrack, on which the C tools stand, for the same netlink message."""
+"""Our lines against those of libnetfilter_conntrack, on which the C tools stand, for the same message."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Reference:
         self._library = ctypes.CDLL(LIBRARY)
         self._library.nfct_new.restype = ctypes.c_void_p
 
-    def line(self, message: bytes, form: int, event: int = 0, flags: int = 0, *, timeout: bool = True) -> bytes:
+    def line(
+        self, message: bytes, form: int, event: int = 0, flags: int = 0, *, timeout: bool = True
+    ) -> bytes:
         flow = ctypes.c_void_p(self._library.nfct_new())
         try:
             assert self._library.nfct_nlmsg_parse(message, flow) == 0
@@ -178,13 +180,13 @@ def test_the_external_cache_knows_no_reply(reference: Reference, protocol: int, 
     others = data.draw(rest())
     both, one = message(original, reply, *others), message(original, *others)
     for form, tail in ((text.PLAIN, b" [active since 7s]"), (text.XML, b"")):
-        assert (
-            ours(both, form, text.EXTERNAL_CACHE, age=7) == reference.line(one, form, timeout=False) + tail
-        )
+        assert ours(both, form, text.EXTERNAL_CACHE, age=7) == reference.line(one, form, timeout=False) + tail
 
 
 @pytest.mark.parametrize(
-    ("flags", "command", "event"), [(CREATE, NEW, 1), (0, NEW, 2), (0, DELETE, 4)], ids=["new", "update", "destroy"]
+    ("flags", "command", "event"),
+    [(CREATE, NEW, 1), (0, NEW, 2), (0, DELETE, 4)],
+    ids=["new", "update", "destroy"],
 )
 @pytest.mark.parametrize("form", [text.PLAIN, text.XML])
 def test_events_begin_with_what_happened(
@@ -237,7 +239,7 @@ def test_names_from_outside_break_neither_line_nor_markup() -> None:
 def test_the_longest_line_fits() -> None:
     source = b"\x12\x34" * 8
     flow = (10, 136, source, source, 65535, 65535, 0, 0, 0)
-    values = {name: 0xFFFFFFFF for name in ("status", "timeout", "mark", "secmark", "id", "use")}
+    values = dict.fromkeys(("status", "timeout", "mark", "secmark", "id", "use"), 0xFFFFFFFF)
     batch = FlowBatch()
     batch.pack(
         {
