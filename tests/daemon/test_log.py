@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pyconntrack.daemon import log as log_module
 from pyconntrack.daemon.log import ERROR, NOTICE, Log, LogError, SyslogSink, format_line
 
 LINE = re.compile(
@@ -60,7 +60,7 @@ def test_lines_have_the_c_daemon_s_form(log: Log, path: Path) -> None:
 
 def test_a_date_is_written_as_by_ctime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr(log_module.time, "ctime", lambda: "Sun Nov  1 01:04:08 2026")
+    monkeypatch.setattr(time, "ctime", lambda: "Sun Nov  1 01:04:08 2026")
     assert format_line(NOTICE, "x") == f"[Sun Nov  1 01:04:08 2026] (pid={os.getpid()}) [notice] x"
 
 
@@ -115,7 +115,7 @@ def test_lost_lines_are_told_when_there_is_room_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log_module.os, "write", full)
+        patch.setattr(os, "write", full)
         log.notice("one")
         log.notice("two")
     log.notice("three")

@@ -22,7 +22,7 @@ from pyconntrack.daemon.control_client import DATA, DONE, FAILED, FRAME, REQUEST
 from pyconntrack.daemon.statistics import SUBJECTS
 
 CONNECTION_LIMIT = 512
-"""More than are accepted in the few turns of the event loop in which a request that was sent is not read yet."""
+"""More than are accepted in the few turns of the event loop until a request that was sent is read."""
 REQUEST_SECONDS = 10.0
 """From the connection to the end of the request line."""
 STEP_SECONDS = 30.0
