@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The floors of the house: which package of pyconntrack may import which, and who may import lark and asyncio."""
+"""The floors of the house: which package of pyconntrack may import which; who may import lark and asyncio."""
 
 from __future__ import annotations
 
