@@ -272,8 +272,10 @@ cdef void choose_tcp_flags(flow_t *flow) noexcept nogil:
 
 
 cdef void prepare_create(flow_t *flow) noexcept nogil:
+    cdef uint16_t reply_zone = flow.reply.zone
     derive_nat(flow)
     invert_tuple(&flow.original, &flow.reply)
+    flow.reply.zone = reply_zone
     put(flow, BIT_REPLY)
     drop(flow, BIT_ID)
     if has(flow, BIT_STATUS):

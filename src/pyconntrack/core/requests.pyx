@@ -243,6 +243,9 @@ def table_request(int command, int flags, uint32_t sequence, int family=0, mark=
     start_writer(&writer, out, FLOW_MESSAGE_MAX)
     put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST), sequence,
                <uint8_t>family)
+    if command == IPCTNL_MSG_CT_DELETE and family != 0:
+        # A flush looks at the family only in a message of this version; a dump looks always.
+        out[NETLINK_HEADER_SIZE + 1] = 1
     if mark is not None:
         put_be32(&writer, CTA_MARK, mark[0])
         put_be32(&writer, CTA_MARK_MASK, mark[1])

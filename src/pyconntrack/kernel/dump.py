@@ -7,8 +7,12 @@ from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.kernel.errors import conntrack_error
+from pyconntrack.kernel.filter import TableFilter
 from pyconntrack.kernel.socket import ConntrackSocket
 
+# IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_GET_CTRZERO
+GET, GET_AND_ZERO = 1, 3
+NLM_F_DUMP = 0x300
 # What the kernel fills at once in a dump: 32 KiB less its bookkeeping, whatever more is offered.
 DATAGRAM_SIZE = 32768
 DATAGRAMS = 8
@@ -18,7 +22,9 @@ BATCH_FLOWS = 4096
 class Dump:
     """A dump under way on a socket that does nothing else meanwhile."""
 
-    def __init__(self, socket: ConntrackSocket, request: bytes) -> None:
+    def __init__(
+        self, socket: ConntrackSocket, selected: TableFilter | None = None, *, zero_counters: bool = False
+    ) -> None:
         """Send the request. Raises ConntrackError."""
         self.interrupted = False
         """The kernel said that the table was rebuilt meanwhile: some flows may be missing or come twice."""
@@ -26,9 +32,11 @@ class Dump:
         """Messages that could not be read."""
         self.done = False
         self._socket = socket
+        self._selected = selected or TableFilter()
         self._receiver = NetlinkReceiver(socket.fileno(), DATAGRAMS, DATAGRAM_SIZE)
         try:
-            socket.socket.send(request)
+            command = GET_AND_ZERO if zero_counters else GET
+            socket.socket.send(self._selected.request(command, NLM_F_DUMP, socket.next_sequence()))
         except OSError as error:
             raise conntrack_error(error.errno or 0) from error
 
@@ -38,7 +46,9 @@ class Dump:
         Raises ConntrackError.
         """
         while not self.done and len(batch) < limit:
+            before = len(batch)
             found, number, malformed = receive_flows(self._receiver, batch, limit, False)
+            self._selected.refine(batch, before)
             self.malformed += malformed
             self.interrupted = self.interrupted or bool(found & INTERRUPTED)
             if number:
@@ -46,7 +56,7 @@ class Dump:
                 raise conntrack_error(number)
             if found & DONE:
                 self.done = True
-            elif len(batch) < limit:
+            elif len(batch) == before:
                 self._socket.wait()
         return not self.done
 

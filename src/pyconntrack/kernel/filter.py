@@ -4,6 +4,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.kernel_codec import keep_addresses
 from pyconntrack.core.requests import table_request
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 # CTA_FILTER flags by the field of a tuple that each compares (net/netfilter/nf_conntrack_netlink.c).
 SOURCE = 0x001
 DESTINATION = 0x002
+ADDRESSES = SOURCE | DESTINATION
 ZONE = 0x004
 PROTOCOL = 0x008
 SOURCE_PORT = 0x010
@@ -86,7 +88,7 @@ class TableFilter(NamedTuple):
     """What flows are selected: all conditions must hold; None is any.
 
     `mark` and `status` are compared in the bits of their masks; without a mask, `mark` in all and `status` in
-    the bits given. `zone` needs Linux 6.10, `status` 5.15; an older kernel ignores what it does not know.
+    the bits given. `zone` and `status` need a recent kernel: an older one ignores what it does not know.
     """
 
     family: int = 0
@@ -104,6 +106,8 @@ class TableFilter(NamedTuple):
         if self.status is not None:
             status = (self.status, self.status if self.status_mask is None else self.status_mask)
         tuples, original, reply = self._tuples()
+        if self.is_refined():
+            original, reply = original & ~ADDRESSES, reply & ~ADDRESSES
         return table_request(
             command,
             flags,
@@ -117,12 +121,29 @@ class TableFilter(NamedTuple):
             reply_fields=reply,
         )
 
+    def is_refined(self) -> bool:
+        """Whether the kernel's answer to request() has more than was selected, and refine() must follow.
+
+        IPv6 addresses are compared here: Linux, up to 6.18 at least, leaves out just what is equal
+        (ctnetlink_filter_match_tuple in net/netfilter/nf_conntrack_netlink.c).
+        """
+        given = [fields.fields() for fields in (self.original, self.reply) if fields]
+        return self._family() == AF_INET6 and any(fields & ADDRESSES for fields in given)
+
+    def refine(self, batch: FlowBatch, start: int) -> None:
+        """Drop from index `start` on what was not selected."""
+        tuples, original, reply = self._tuples()
+        if tuples is not None and self.is_refined():
+            keep_addresses(batch, start, tuples, original & ADDRESSES, reply & ADDRESSES)
+
     def _tuples(self) -> tuple[FlowBatch | None, int, int]:
         original = self.original.fields() if self.original else 0
         reply = self.reply.fields() if self.reply else 0
         if not original and not reply:
             return None, 0, 0
         family = self._family()
+        if not family:
+            raise ValueError("a filter of tuples needs a family, or an address")
         values: dict[str, Any] = {}
         for name, fields in (("original", self.original), ("reply", self.reply)):
             if fields:

@@ -44,7 +44,7 @@ class ConntrackSocket:
 
     `namespace` is a name under /run/netns or a path such as /proc/PID/ns/net; the socket belongs to it for
     good, while the process stays where it is. `receive_buffer` is in bytes, as set; the kernel doubles it for
-    its own bookkeeping. Raises ConntrackError; FileNotFoundError and PermissionError for the namespace.
+    its own bookkeeping. Raises ConntrackError; another OSError, such as FileNotFoundError, for the namespace.
     """
 
     def __init__(
@@ -187,6 +187,10 @@ def open_socket(namespace: str | None) -> socket.socket:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return open_elsewhere(descriptor)
+    except ConntrackError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(descriptor)
 
@@ -221,8 +225,6 @@ def open_elsewhere(namespace: int) -> socket.socket:
     thread.start()
     thread.join()
     opened = result[0]
-    if isinstance(opened, ConntrackError):
-        raise opened
     if isinstance(opened, OSError):
-        raise conntrack_error(opened.errno or 0) from opened
+        raise opened
     return opened

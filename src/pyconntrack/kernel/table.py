@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from pyconntrack.model.tuple import Tuple
 
 # linux/netfilter/nfnetlink_conntrack.h, linux/netlink.h
-NEW, GET, DELETE, GET_AND_ZERO = 0, 1, 2, 3
+NEW, GET, DELETE = 0, 1, 2
 NLM_F_ACK = 0x004
-NLM_F_DUMP = 0x300
 NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 
@@ -102,7 +101,7 @@ class ConntrackTable:
         A socket of its own lets others work meanwhile.
         """
         with ConntrackSocket(namespace=self.namespace) as socket:
-            yield from self._start_dump(socket, selected, zero_counters)
+            yield from Dump(socket, selected, zero_counters=zero_counters)
 
     def dump_batch(self, selected: TableFilter | None = None, *, zero_counters: bool = False) -> FlowBatch:
         """The same in one batch: numpy.asarray(table.dump_batch()) is an array of all flows, without a copy.
@@ -113,17 +112,12 @@ class ConntrackTable:
         for _ in range(DUMP_ATTEMPTS):
             batch = FlowBatch()
             with ConntrackSocket(namespace=self.namespace) as socket:
-                dump = self._start_dump(socket, selected, zero_counters)
+                dump = Dump(socket, selected, zero_counters=zero_counters)
                 while dump.read(batch, len(batch) + 65536):
                     pass
                 if not dump.interrupted:
                     return batch
         raise conntrack_error(errno.EINTR)
-
-    @staticmethod
-    def _start_dump(socket: ConntrackSocket, selected: TableFilter | None, zero_counters: bool) -> Dump:
-        command = GET_AND_ZERO if zero_counters else GET
-        return Dump(socket, (selected or TableFilter()).request(command, NLM_F_DUMP, socket.next_sequence()))
 
     def get(self, flow: "Tuple | Flow", *, zone: int | None = None) -> "Flow":
         """The flow with this original tuple, or of a Flow without one, this reply tuple.
@@ -180,7 +174,13 @@ class ConntrackTable:
         self._execute(self._named(flow, zone), DELETE, NLM_F_ACK)
 
     def flush(self, selected: TableFilter | None = None) -> None:
-        """Delete all flows that fit: of all families and zones without a filter."""
+        """Delete all flows that fit: of all families and zones without a filter.
+
+        Older kernels flush by mark and family only, and refuse or ignore the rest.
+        """
+        if selected is not None and selected.is_refined():
+            self.delete_batch(self.dump_batch(selected))
+            return
         sequence = self._socket.next_sequence()
         self._socket.request((selected or TableFilter()).request(DELETE, NLM_F_ACK, sequence), sequence)
 
@@ -262,11 +262,13 @@ class ConntrackTable:
             end = requests.add_flows(batch, start, command, flags)
             try:
                 requests.send(self._socket.fileno())
-                failed.extend(
-                    (start + position, number) for position, number in requests.collect(self._socket.fileno())
-                )
+                outcomes = requests.collect(self._socket.fileno())
             except OSError as error:
                 raise conntrack_error(error.errno or 0) from error
+            if outcomes and outcomes[0] == (0, errno.EPERM):
+                # Told once for all of the datagram.
+                raise conntrack_error(errno.EPERM)
+            failed.extend((start + position, number) for position, number in outcomes)
             start = end
         return failed
 
