@@ -24,8 +24,9 @@ cdef class IdentitySet:
         return self.count
 
     cdef bint has(self, uint64_t identity) noexcept nogil:
-        cdef uint32_t position = <uint32_t>(identity ^ (identity >> 32)) & self.mask
+        cdef uint32_t position
         identity = identity if identity else 1      # zero marks an empty place
+        position = <uint32_t>(identity ^ (identity >> 32)) & self.mask
         while self.places[position]:
             if self.places[position] == identity:
                 return True
@@ -34,14 +35,17 @@ cdef class IdentitySet:
 
     cdef int add(self, uint64_t identity) noexcept nogil:
         """Returns 0, or -1 for want of memory."""
-        cdef uint32_t position = <uint32_t>(identity ^ (identity >> 32)) & self.mask
+        cdef uint32_t position
         cdef uint64_t *old = self.places
         cdef uint32_t i, size
         identity = identity if identity else 1
+        position = <uint32_t>(identity ^ (identity >> 32)) & self.mask
         while self.places[position]:
             if self.places[position] == identity:
                 return 0
             position = (position + 1) & self.mask
+        if self.count == self.mask:
+            return -1                               # one place must stay empty, where searches end
         self.places[position] = identity
         self.count += 1
         if self.count * 2 <= self.mask:
@@ -50,7 +54,7 @@ cdef class IdentitySet:
         self.places = <uint64_t *>calloc(size, sizeof(uint64_t))
         if self.places == NULL:
             self.places = old
-            return -1 if self.count >= self.mask else 0
+            return 0
         self.mask = size - 1
         self.count = 0
         for i in range(size // 2):

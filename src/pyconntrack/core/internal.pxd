@@ -8,7 +8,18 @@ from pyconntrack.core.queue cimport MessageQueue
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport FlowTable
 
+# What an update event tells only where it changed. Status, timeout and NAT are in every event.
+cdef enum:
+    TOLD_MARK = 1
+    TOLD_MASTER = 2
+    TOLD_PROTOCOL_STATE = 4
+    TOLD_HELPER = 8
+    TOLD_SEQUENCE_ADJUST = 16
+    TOLD_LABELS = 32
+    TOLD_SYN_PROXY = 64
+
 cdef class InternalCache:
+    cdef readonly uint32_t limit
     cdef readonly FlowTable table
     cdef readonly MessageQueue queue
     cdef readonly Counters counters
@@ -27,6 +38,7 @@ cdef class InternalCache:
     cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil
     cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil
     cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
+    cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil
     cdef void overlay(self, uint32_t number, const flow_t *event, uint32_t now) noexcept nogil
     cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil
     cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil

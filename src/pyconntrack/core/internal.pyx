@@ -7,8 +7,10 @@ the old flow has gone, whether its destroy event was seen or not, and a destroy 
 replaced before.
 
 A resync reads the kernel's whole table while events go on. Events are newer than the dump that runs beside them, so from begin_resync on
-an entry that an event touched is not overwritten by the dump, and a flow whose end was seen is not brought back by it. What neither the
-dump nor an event named is gone: end_resync removes it and tells the peers.
+what an event has told of an entry is not overwritten by the dump, only completed, and a flow whose end was seen is not brought back by it.
+What neither the dump nor an event named is gone: end_resync removes it and tells the peers. Events that were queued before some
+were lost are not newer: they must all be read before begin_resync. Until its queue is empty the kernel goes on dropping what comes,
+and does not say so again (net/netlink/af_netlink.c, NETLINK_S_CONGESTED).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -34,7 +36,9 @@ cdef class InternalCache:
 
     def __cinit__(self, *, EventFilter filter=None, uint32_t limit=0, uint32_t buckets=0, uint32_t resend_limit=0,
                   bint timeouts=True, bint window_scale=False):
-        self.table = FlowTable(limit=limit, buckets=buckets)
+        # The table may hold more for a while: entries of flows that have ended, until the peers know.
+        self.limit = limit if limit else 0x7fffffff
+        self.table = FlowTable(buckets=buckets)
         self.queue = MessageQueue(self.table, resend_limit)
         self.counters = Counters()
         self.filter = filter
@@ -49,30 +53,41 @@ cdef class InternalCache:
         """Follow one event."""
         cdef key_t key
         cdef uint32_t hash, number
+        cdef bint same
         flow_key(event, &key)
         hash = self.table.hash_key(&key)
         number = self.table.find(&key, hash)
+        if number != NONE and self.table.at(number).flags & SLOT_DEAD:
+            same = False
+        else:
+            same = number != NONE and self.table.at(number).id == event.id
         if event.event == EVENT_DESTROY:
             if self.resyncing:
                 self.ended.add(identity(hash, event.id))
-            if number == NONE or self.table.at(number).flags & SLOT_DEAD:
-                return
-            if has(event, BIT_ID) and self.table.at(number).id != event.id:
-                return
-            self.kill(number)
+            if same:
+                self.kill(number)
             return
         if self.filter is not None and not self.filter.accepts(event):
+            if not same and number != NONE and not self.table.at(number).flags & SLOT_DEAD:
+                self.kill(number)
             self.filtered += 1
             return
         derive_nat(event)
-        if number == NONE or self.table.at(number).flags & SLOT_DEAD or self.table.at(number).id != event.id:
+        normalise(event)
+        if not same:
             number = self.insert(number, event, hash, now)
-            if number != NONE and event.event == EVENT_UPDATE:
-                self.table.at(number).flags |= SLOT_PARTIAL
         else:
             self.overlay(number, event, now)
         if number != NONE:
-            self.table.at(number).epoch = self.epoch
+            self.touch(number, event)
+
+    cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil:
+        """Remember what of an entry comes from events, newer than the dump that is under way."""
+        cdef slot_t *slot = self.table.at(number)
+        if slot.epoch != self.epoch:
+            slot.epoch = self.epoch
+            slot.told = 0
+        slot.told |= told_by(event)
 
     cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil:
         """Take one flow of a dump that runs since begin_resync."""
@@ -91,19 +106,22 @@ cdef class InternalCache:
         if self.ended.has(identity(hash, flow.id)):
             return
         derive_nat(flow)
+        normalise(flow)
         if number == NONE or self.table.at(number).flags & SLOT_DEAD:
             number = self.insert(number, flow, hash, now)
         else:
             slot = self.table.at(number)
             if slot.epoch == self.epoch:
-                if slot.flags & SLOT_PARTIAL and slot.id == flow.id:
+                if slot.id == flow.id:
                     self.complete(number, flow, now)
-            elif slot.id != flow.id:
+                return
+            if slot.id != flow.id:
                 number = self.insert(number, flow, hash, now)
             else:
                 self.refresh(number, flow, now)
         if number != NONE:
             self.table.at(number).epoch = self.epoch
+            self.table.at(number).told = 0
 
     cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil:
         """A flow that was not there, or in whose place stands one that has ended. Returns its slot, or NONE."""
@@ -111,6 +129,9 @@ cdef class InternalCache:
         cdef uint32_t length = encode_body(flow, self.without, body)
         cdef key_t key
         cdef slot_t *slot
+        if self.live >= self.limit and (number == NONE or self.table.at(number).flags & SLOT_DEAD):
+            self.counters.create_failed += 1
+            return NONE
         if number == NONE:
             flow_key(flow, &key)
             number = self.table.add(&key, hash, body, length)
@@ -146,38 +167,35 @@ cdef class InternalCache:
         cdef flow_t flow
         cdef slot_t *slot = self.table.at(number)
         decode_body(slot.body, slot.length, &flow)
-        merge_fields(&flow, event)
+        lay_over(&flow, event, event.present | (NAT_FIELDS if has(event, BIT_STATUS) and has(event, BIT_REPLY) else 0))
         self.change(number, &flow, now)
 
     cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
-        """Lay what a partial entry knows, which is newer, over what the dump tells."""
+        """Lay what events have told of an entry since the dump began over what the dump tells. The rest of the entry may be stale."""
         cdef flow_t known
         cdef slot_t *slot = self.table.at(number)
         decode_body(slot.body, slot.length, &known)
-        merge_fields(flow, &known)
-        slot.flags &= ~SLOT_PARTIAL
+        lay_over(flow, &known, fields_of(slot.told) | EVERY_EVENTS_FIELDS | (0 if has_protocol_state(flow) else PROTOCOL_STATE_FIELDS))
         self.change(number, flow, now)
 
     cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
         """Take an entry's state from a dump. A timeout that has only run on is no change."""
-        cdef flow_t known
+        cdef flow_t known, dumped
         cdef slot_t *slot = self.table.at(number)
-        cdef uint32_t timeout = flow.timeout
         cdef uint8_t[BODY_MAX] body
         cdef uint32_t length
         decode_body(slot.body, slot.length, &known)
-        slot.flags &= ~SLOT_PARTIAL
-        if has(&known, BIT_TIMEOUT):
-            flow.timeout = known.timeout
-            put(flow, BIT_TIMEOUT)
+        if not has_protocol_state(flow):
+            lay_over(flow, &known, PROTOCOL_STATE_FIELDS)
         # Events leave a mark of zero out, dumps do not.
         if flow.mark == 0 and not has(&known, BIT_MARK):
             drop(flow, BIT_MARK)
+        dumped = flow[0]
+        lay_over(flow, &known, TIMEOUT_FIELD)
         length = encode_body(flow, self.without, body)
         if length == slot.length and memcmp(body, slot.body, length) == 0:
             return
-        flow.timeout = timeout
-        self.change(number, flow, now)
+        self.change(number, &dumped if has(&dumped, BIT_TIMEOUT) else flow, now)
 
     cdef void change(self, uint32_t number, const flow_t *flow, uint32_t now) noexcept nogil:
         """Give an entry its new state and queue it, where that differs from the old one."""
@@ -217,7 +235,9 @@ cdef class InternalCache:
                 self.malformed += 1
                 return flows
             result = decode_flow(data, length, &flow)
-            if result == 0:
+            if result == 0 and not has(&flow, BIT_ORIGINAL):
+                self.malformed += 1
+            elif result == 0:
                 flows += 1
                 if dump:
                     self.merge(&flow, now)
@@ -276,7 +296,7 @@ cdef class InternalCache:
                 self.merge(&batch.flows[i], now)
 
     def begin_resync(self):
-        """Before the kernel is asked for a dump: from now on events take precedence over it."""
+        """Before the kernel is asked for a dump, and with no event waiting: from now on events take precedence over it."""
         self.epoch = 1 if self.epoch == 0xffff else self.epoch + 1
         self.ended.clear()
         self.swept = 0
@@ -327,32 +347,81 @@ cdef uint64_t identity(uint32_t hash, uint32_t id_) noexcept nogil:
     return (<uint64_t>hash << 32) | id_
 
 
-cdef void merge_fields(flow_t *flow, const flow_t *event) noexcept nogil:
-    """Lay the fields that `event` has over `flow`, those that the wire carries. Its NAT is the event's as a whole."""
-    cdef uint64_t nat = (((<uint64_t>1 << BIT_SOURCE_NAT_ADDRESS) | (<uint64_t>1 << BIT_SOURCE_NAT_PORT)
-                         | (<uint64_t>1 << BIT_DESTINATION_NAT_ADDRESS) | (<uint64_t>1 << BIT_DESTINATION_NAT_PORT)))
-    if has(event, BIT_STATUS): flow.status = event.status
-    if has(event, BIT_TIMEOUT): flow.timeout = event.timeout
-    if has(event, BIT_MARK): flow.mark = event.mark
-    if has(event, BIT_MASTER): flow.master = event.master
-    if has(event, BIT_TCP_STATE): flow.tcp_state = event.tcp_state
-    if has(event, BIT_TCP_WINDOW_SCALE_ORIGINAL): flow.tcp_window_scale_original = event.tcp_window_scale_original
-    if has(event, BIT_TCP_WINDOW_SCALE_REPLY): flow.tcp_window_scale_reply = event.tcp_window_scale_reply
-    if has(event, BIT_SCTP_STATE): flow.sctp_state = event.sctp_state
-    if has(event, BIT_SCTP_VTAG_ORIGINAL): flow.sctp_vtag_original = event.sctp_vtag_original
-    if has(event, BIT_SCTP_VTAG_REPLY): flow.sctp_vtag_reply = event.sctp_vtag_reply
-    if has(event, BIT_DCCP_STATE): flow.dccp_state = event.dccp_state
-    if has(event, BIT_DCCP_ROLE): flow.dccp_role = event.dccp_role
-    if has(event, BIT_HELPER_NAME): memcpy(flow.helper_name, event.helper_name, HELPER_NAME_SIZE)
-    if has(event, BIT_SEQUENCE_ADJUST_ORIGINAL): flow.sequence_adjust_original = event.sequence_adjust_original
-    if has(event, BIT_SEQUENCE_ADJUST_REPLY): flow.sequence_adjust_reply = event.sequence_adjust_reply
-    if has(event, BIT_LABELS): memcpy(flow.labels, event.labels, LABELS_SIZE)
-    if has(event, BIT_SYN_PROXY):
-        flow.syn_proxy_isn = event.syn_proxy_isn
-        flow.syn_proxy_its = event.syn_proxy_its
-        flow.syn_proxy_tsoff = event.syn_proxy_tsoff
-    memcpy(flow.source_nat_address, event.source_nat_address, 16)
-    memcpy(flow.destination_nat_address, event.destination_nat_address, 16)
-    flow.source_nat_port = event.source_nat_port
-    flow.destination_nat_port = event.destination_nat_port
-    flow.present = (flow.present & ~nat) | event.present
+cdef uint64_t TIMEOUT_FIELD = <uint64_t>1 << BIT_TIMEOUT
+
+cdef uint64_t NAT_FIELDS = (<uint64_t>1 << BIT_SOURCE_NAT_ADDRESS | <uint64_t>1 << BIT_SOURCE_NAT_PORT
+                            | <uint64_t>1 << BIT_DESTINATION_NAT_ADDRESS | <uint64_t>1 << BIT_DESTINATION_NAT_PORT)
+
+cdef uint64_t EVERY_EVENTS_FIELDS = <uint64_t>1 << BIT_STATUS | TIMEOUT_FIELD | NAT_FIELDS
+
+cdef uint64_t PROTOCOL_STATE_FIELDS = (
+    <uint64_t>1 << BIT_TCP_STATE | <uint64_t>1 << BIT_TCP_WINDOW_SCALE_ORIGINAL | <uint64_t>1 << BIT_TCP_WINDOW_SCALE_REPLY
+    | <uint64_t>1 << BIT_SCTP_STATE | <uint64_t>1 << BIT_SCTP_VTAG_ORIGINAL | <uint64_t>1 << BIT_SCTP_VTAG_REPLY
+    | <uint64_t>1 << BIT_DCCP_STATE | <uint64_t>1 << BIT_DCCP_ROLE)
+
+# By the number of a TOLD_* bit.
+cdef uint64_t[7] told_fields = [
+    <uint64_t>1 << BIT_MARK,
+    <uint64_t>1 << BIT_MASTER,
+    PROTOCOL_STATE_FIELDS,
+    <uint64_t>1 << BIT_HELPER_NAME,
+    <uint64_t>1 << BIT_SEQUENCE_ADJUST_ORIGINAL | <uint64_t>1 << BIT_SEQUENCE_ADJUST_REPLY,
+    <uint64_t>1 << BIT_LABELS,
+    <uint64_t>1 << BIT_SYN_PROXY,
+]
+
+
+cdef uint8_t told_by(const flow_t *event) noexcept nogil:
+    """TOLD_* of what an event tells."""
+    cdef uint8_t told = 0
+    cdef int i
+    for i in range(7):
+        if event.present & told_fields[i]:
+            told |= 1 << i
+    return told
+
+
+cdef uint64_t fields_of(uint8_t told) noexcept nogil:
+    cdef uint64_t fields = 0
+    cdef int i
+    for i in range(7):
+        if told >> i & 1:
+            fields |= told_fields[i]
+    return fields
+
+
+cdef bint has_protocol_state(const flow_t *flow) noexcept nogil:
+    """False also of a flow that has been offloaded: the kernel tells no state of it then, though it has one."""
+    return (flow.present & PROTOCOL_STATE_FIELDS) != 0
+
+
+cdef void lay_over(flow_t *flow, const flow_t *other, uint64_t fields) noexcept nogil:
+    """Let `flow` have `fields` (bits of `present`) as `other` has them, those that the wire carries; what `other` lacks it loses."""
+    if fields & EVERY_EVENTS_FIELDS:
+        if fields >> BIT_STATUS & 1: flow.status = other.status
+        if fields >> BIT_TIMEOUT & 1: flow.timeout = other.timeout
+        if fields & NAT_FIELDS:
+            memcpy(flow.source_nat_address, other.source_nat_address, 16)
+            memcpy(flow.destination_nat_address, other.destination_nat_address, 16)
+            flow.source_nat_port = other.source_nat_port
+            flow.destination_nat_port = other.destination_nat_port
+    if fields & PROTOCOL_STATE_FIELDS:
+        if fields >> BIT_TCP_STATE & 1: flow.tcp_state = other.tcp_state
+        if fields >> BIT_TCP_WINDOW_SCALE_ORIGINAL & 1: flow.tcp_window_scale_original = other.tcp_window_scale_original
+        if fields >> BIT_TCP_WINDOW_SCALE_REPLY & 1: flow.tcp_window_scale_reply = other.tcp_window_scale_reply
+        if fields >> BIT_SCTP_STATE & 1: flow.sctp_state = other.sctp_state
+        if fields >> BIT_SCTP_VTAG_ORIGINAL & 1: flow.sctp_vtag_original = other.sctp_vtag_original
+        if fields >> BIT_SCTP_VTAG_REPLY & 1: flow.sctp_vtag_reply = other.sctp_vtag_reply
+        if fields >> BIT_DCCP_STATE & 1: flow.dccp_state = other.dccp_state
+        if fields >> BIT_DCCP_ROLE & 1: flow.dccp_role = other.dccp_role
+    if fields >> BIT_MARK & 1: flow.mark = other.mark
+    if fields >> BIT_MASTER & 1: flow.master = other.master
+    if fields >> BIT_HELPER_NAME & 1: memcpy(flow.helper_name, other.helper_name, HELPER_NAME_SIZE)
+    if fields >> BIT_SEQUENCE_ADJUST_ORIGINAL & 1: flow.sequence_adjust_original = other.sequence_adjust_original
+    if fields >> BIT_SEQUENCE_ADJUST_REPLY & 1: flow.sequence_adjust_reply = other.sequence_adjust_reply
+    if fields >> BIT_LABELS & 1: memcpy(flow.labels, other.labels, LABELS_SIZE)
+    if fields >> BIT_SYN_PROXY & 1:
+        flow.syn_proxy_isn = other.syn_proxy_isn
+        flow.syn_proxy_its = other.syn_proxy_its
+        flow.syn_proxy_tsoff = other.syn_proxy_tsoff
+    flow.present = (flow.present & ~fields) | (other.present & fields)

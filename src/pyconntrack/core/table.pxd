@@ -17,7 +17,6 @@ cdef enum:
 cdef enum:
     SLOT_INDEXED = 1           # found by its key
     SLOT_DEAD = 2              # its flow has ended; kept until its destroy message is delivered
-    SLOT_PARTIAL = 4           # known from an update event only, which does not tell every attribute
     SLOT_CONTROL = 8           # not a flow: a control message that waits in a queue
 
 cdef struct slot_t:            # 48 bytes, the body aside
@@ -36,6 +35,7 @@ cdef struct slot_t:            # 48 bytes, the body aside
     uint8_t flags              # SLOT_*
     uint8_t owner              # whose flow it is, in the external cache
     uint16_t epoch             # of the last resync that saw it
+    uint8_t told               # in the internal cache: TOLD_* of what events have told since then
 
 cdef struct bucket_t:
     uint32_t hash

@@ -63,6 +63,7 @@ cdef void store32(uint8_t *data, uint32_t value) noexcept nogil
 cdef void load_header(const uint8_t *data, header_t *header) noexcept nogil
 cdef void store_header(uint8_t *data, uint8_t kind, uint8_t flags, uint16_t length, uint32_t sequence) noexcept nogil
 cdef void derive_nat(flow_t *flow) noexcept nogil
+cdef void normalise(flow_t *flow) noexcept nogil
 cdef uint32_t encode_body(const flow_t *flow, int without, uint8_t *body) noexcept nogil
 cdef int decode_body(const uint8_t *body, uint32_t length, flow_t *flow) noexcept nogil
 cdef void flow_key(const flow_t *flow, key_t *key) noexcept nogil

@@ -255,6 +255,14 @@ cdef void store_adjust(uint8_t *place, const sequence_adjust_t *adjust) noexcept
     store32(place + 8, adjust.offset_after)
 
 
+cdef bint any_label(const flow_t *flow) noexcept nogil:
+    cdef uint32_t i
+    for i in range(LABELS_SIZE):
+        if flow.labels[i]:
+            return True
+    return False
+
+
 cdef uint8_t *write_extensions(uint8_t *out, const flow_t *flow) noexcept nogil:
     cdef uint8_t *place
     cdef uint16_t size
@@ -272,7 +280,7 @@ cdef uint8_t *write_extensions(uint8_t *out, const flow_t *flow) noexcept nogil:
         memcpy(place, flow.helper_name, size)
         place[size] = 0
         out = end(place, size + 1)
-    if has(flow, BIT_LABELS):
+    if has(flow, BIT_LABELS) and any_label(flow):
         # Words travel big-endian, the kernel keeps them in its own order.
         place = begin(out, ATTR_LABELS, LABELS_SIZE)
         for i in range(4):
@@ -297,7 +305,8 @@ cdef uint16_t flow_zone(const flow_t *flow) noexcept nogil:
 cdef uint32_t encode_body(const flow_t *flow, int without, uint8_t *body) noexcept nogil:
     """Write the flow's canonical body, at most BODY_MAX bytes, and return its length.
 
-    The sum of every attribute at its largest is 412 bytes. NAT is taken from the NAT fields, not from the reply tuple.
+    The record must be normal, see normalise(). The sum of every attribute at its largest is 412 bytes. NAT is taken from the
+    NAT fields, not from the reply tuple.
     """
     cdef uint8_t *out = write_addresses(body, ATTR_IPV4, ATTR_IPV6, &flow.original)
     out = write32(out, ATTR_STATUS, flow.status)

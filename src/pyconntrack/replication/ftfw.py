@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mode FTFW: reliable replication over a network that loses, repeats and reorders.
 
-What may happen, and what this node does then. Every message has a sequence number; `expected` is the next one from a peer.
+What may happen, and what this node does then. Every message has a sequence number; `expected` is the next one
+from a peer.
 
-  a change in the internal cache   the entry joins the sending queue; it goes out as it then is, under the next number,
-                                   and waits in the resend queue until it is acknowledged
-  a message numbered `expected`    taken; after `ack_window` of them, or a second, an ACK names the first and the last
-  one numbered later               some are lost: ACK what came before, NACK the hole, go on from the later one
-  one numbered earlier             dropped, whatever it holds
-  an ACK                           what it names leaves the resend queue
-  a NACK                           what it names moves back to the sending queue, to go out under new numbers
-  a HELLO                          the peer has started: its numbers begin anew, and what it has not acknowledged goes out again; the
-                                   next message says HELLO-BACK
-  a HELLO-BACK                     the peer has heard that this node started; no more HELLO
-  a RESYNC                         the whole internal cache joins the sending queue
-  each second                      an ALIVE, so that a lost tail shows; it carries a digest of the internal cache, see peer.py
+  a change in the cache      the entry joins the sending queue; it goes out as it then is, under the next
+                             number, and waits in the resend queue until it is acknowledged
+  a message as `expected`    taken; after `ack_window` of them, or a second, an ACK names first and last
+  one numbered later         some are lost: ACK what came before, NACK the hole, go on from the later one
+  one numbered earlier       dropped, whatever it holds
+  an ACK                     what it names leaves the resend queue
+  a NACK                     what it names moves back to the sending queue, to go out under new numbers
+  a HELLO                    the peer has started: its numbers begin anew, and what it has not acknowledged
+                             goes out again; the next message says HELLO-BACK
+  a HELLO-BACK               the peer has heard that this node started; no more HELLO
+  a RESYNC                   the whole internal cache joins the sending queue
+  each second                an ALIVE, so that a lost tail shows, with a digest of the cache, see peer.py
 
-Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is acknowledged (an older
-node with a larger window, or no node at all) that many again after each STALL.
+Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is
+acknowledged (an older node with a larger window, or no node at all) that many again after each STALL.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Ftfw(Session):
             if message is None:
                 return
             offset = self._take(datagram, message, peer, now)
-        if peer.unacknowledged >= self.ack_window:
+        # Only data counts here: two nodes must not answer each other's acknowledgements at once, for ever.
+        if peer.data_unacknowledged >= self.ack_window:
             self._acknowledge(peer)
 
     def _take(self, datagram: bytes, message: Message, peer: Peer, now: float) -> int:
@@ -92,6 +94,7 @@ class Ftfw(Session):
                 datagram, message.offset, message.sequence, True, peer.owner, int(now)
             )
             peer.take(message.sequence, self.external.run_length)
+            peer.data_unacknowledged += self.external.run_length
             self.messages_received += self.external.run_length
             flags = self.external.run_flags
         else:
@@ -111,7 +114,7 @@ class Ftfw(Session):
             return
         peer.greeted = True
         peer.expected = message.sequence
-        peer.unacknowledged = 0
+        peer.nothing_to_acknowledge()
         self.internal.queue.send_all_again()
 
     def _miss(self, message: Message, peer: Peer) -> None:
@@ -126,7 +129,7 @@ class Ftfw(Session):
 
     def _acknowledge(self, peer: Peer) -> None:
         self.internal.queue.push_control(ACK, peer.first_unacknowledged, peer.last_taken)
-        peer.unacknowledged = 0
+        peer.nothing_to_acknowledge()
 
     def _take_control(self, datagram: bytes, message: Message, peer: Peer, now: float) -> None:
         if message.flags & (ACK | NACK):
@@ -137,7 +140,9 @@ class Ftfw(Session):
                 if self._first_ack:
                     # The peer began to follow at `first`: what went out before, it never had.
                     self._first_ack = False
-                    self.internal.queue.send_again((first - 0x7FFFFFFF) & 0xFFFFFFFF, (first - 1) & 0xFFFFFFFF)
+                    self.internal.queue.send_again(
+                        (first - 0x7FFFFFFF) & 0xFFFFFFFF, (first - 1) & 0xFFFFFFFF
+                    )
                 self.internal.queue.acknowledge(first, last)
                 self._paced_until = 0.0
                 self._granted = 0
@@ -148,10 +153,7 @@ class Ftfw(Session):
         elif message.flags & DIGEST:
             self._compare(datagram, message, peer, now)
 
-    def request_resync(self, now: float) -> None:
-        for peer in self.peers.values():
-            peer.resync_begins(self.external, now)
-        self.resyncs_requested += 1
+    def _queue_resync(self) -> None:
         self.internal.queue.push_control(RESYNC, 0, 0)
 
     def advance(self, now: float) -> None:

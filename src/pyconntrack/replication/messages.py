@@ -65,7 +65,7 @@ def before(first: int, second: int) -> bool:
 
 
 def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message | None:
-    """The message at `offset`; None, and counted in `errors`, where there is none to be had in the rest of the datagram."""
+    """The message at `offset`; None, and counted in `errors`, where the rest of the datagram holds none."""
     header = read_header(datagram, offset)
     if header is None:
         errors.truncated += 1
@@ -91,9 +91,9 @@ def _control_is_sound(message: Message) -> bool:
     control = message.flags & _CONTROL_FLAGS
     if message.type != TYPE_CONTROL or message.flags & 0x80 or control not in (RESYNC, NACK, ACK, ALIVE):
         return False
-    if control == ALIVE:
-        return not message.flags & DIGEST or message.length == HEADER_SIZE + 16
-    return message.length == HEADER_SIZE + 8
+    if message.flags & DIGEST:
+        return control == ALIVE and message.length == HEADER_SIZE + 16
+    return control == ALIVE or message.length == HEADER_SIZE + 8
 
 
 def read_range(datagram: bytes, message: Message) -> tuple[int, int]:

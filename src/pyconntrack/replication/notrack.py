@@ -4,8 +4,8 @@
   a change in the internal cache   goes out under the next number and is forgotten
   a message                        taken, whatever its number; numbers are followed for statistics only
   a RESYNC                         the whole internal cache goes out
-  each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of this kind a
-                                   difference that lasts is found and answered by a RESYNC
+  each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of
+                                   this kind a lasting difference is found and answered by a RESYNC
 
 Nothing tells how fast the peers can take messages, so a bulk goes out at BULK_RATE at most.
 """
@@ -66,10 +66,7 @@ class Notrack(Session):
         else:
             self.messages_lost += (sequence - peer.expected) & 0xFFFFFFFF
 
-    def request_resync(self, now: float) -> None:
-        for peer in self.peers.values():
-            peer.resync_begins(self.external, now)
-        self.resyncs_requested += 1
+    def _queue_resync(self) -> None:
         self._resync_due = True
 
     def advance(self, now: float) -> None:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What this node knows of another one: the sequence numbers it sends under, and whether its flows are all here.
+"""What this node knows of another one: the numbers it sends under, and whether its flows are all here.
 
-A node of ours says in each ALIVE how many entries its internal cache has and what their digest is. That is how a difference is found which no
-sequence number shows: messages that left a full resend queue, a partition that was longer than it, flows that ended while this node was
-away. The answer to a lasting difference is the protocol's own RESYNC, after which the external cache drops what is left over.
+A node of ours says in each ALIVE how many entries its internal cache has and what their digest is. That is
+how a difference is found which no sequence number shows: messages that left a full resend queue, a partition
+that was longer than it, flows that ended while this node was away. The answer to a lasting difference is the
+protocol's own RESYNC, after which the external cache drops what is left over.
 
-A node follows a peer whole only from its first resync on: until somebody asks for the peer's table (`conntrackd -n`, StartupResync), and again
-after the external cache was flushed, the caches differ because they were told to.
+A node follows its peers whole only from its first resync on: until somebody asks for their tables
+(`conntrackd -n`, StartupResync), and again after the external cache was flushed, the caches differ because
+they were told to.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 
 from pyconntrack.core.external import ExternalCache
 
-# How often an ALIVE must contradict the external cache before a resync is asked for. A first time may be a message still under way.
+# How often an ALIVE must contradict the external cache before a resync is asked for. A first time may be a
+# message still under way.
 _PATIENCE = 2
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 300.0
@@ -23,12 +26,16 @@ _LONGEST_PAUSE = 300.0
 
 @dataclass(slots=True)
 class Peer:
-    """Another node. `owner` is its number in the external cache; sequence numbers count modulo 2**32, times are in seconds."""
+    """Another node.
+
+    `owner` is its number in the external cache; sequence numbers count modulo 2**32, times are in seconds.
+    """
 
     owner: int
     expected: int | None = None
     greeted: bool = False
     unacknowledged: int = 0
+    data_unacknowledged: int = 0
     first_unacknowledged: int = 0
     holes: bool = False
     last_heard: float = 0.0
@@ -43,6 +50,11 @@ class Peer:
             self.first_unacknowledged = first
         self.unacknowledged += count
         self.expected = (first + count) & 0xFFFFFFFF
+
+    def nothing_to_acknowledge(self) -> None:
+        """An acknowledgement goes out, or the peer would not know what of."""
+        self.unacknowledged = 0
+        self.data_unacknowledged = 0
 
     @property
     def last_taken(self) -> int:

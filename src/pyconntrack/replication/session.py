@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every replication mode has in common: the caches on both sides, the peers, the numbering, and the face to the daemon.
+"""What the replication modes have in common: the caches, the peers, the numbering, the face to the daemon.
 
-The daemon drives a session like this: hand it each datagram with receive(), call advance() when deadline() has come, and after each of
-these, and after changes to the internal cache, call fill() and send what it wrote until it writes nothing.
+The daemon drives a session like this: hand it each datagram with receive(), call advance() when deadline()
+has come, and after each of these, and after changes to the internal cache, call fill() and send what it wrote
+until it writes nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ TICK = 1.0
 class Session(abc.ABC):
     """One node's side of a replication protocol.
 
-    `first_sequence` is the number of the first message, `now` the time in seconds of any clock that does not go back. `says_digest` is
-    to be set once the internal cache holds the whole kernel table, and unset while it does not.
+    `first_sequence` is the number of the first message, `now` the time in seconds of any clock that does not
+    go back. `says_digest` is to be set once the internal cache holds the whole kernel table, and unset while
+    it does not.
     """
 
     def __init__(
@@ -43,17 +45,21 @@ class Session(abc.ABC):
         self.resyncs_requested = 0
         self.bulks_sent = 0
         self.says_digest = False
+        self._following = False
         self._alive_due = False
         self._next_tick = now + TICK
 
     def receive(self, datagram: bytes, sender: Hashable, now: float) -> None:
-        """Take a datagram from `sender`, whatever it holds. Malformed ones are counted, the rest of them is passed over."""
+        """Take a datagram from `sender`, whatever it holds.
+
+        Malformed ones are counted, the rest of them is passed over.
+        """
         peer = self.peers.get(sender)
         if peer is None:
             if len(self.peers) >= OWNERS_MAX:
                 self.senders_refused += 1
                 return
-            peer = self.peers[sender] = Peer(owner=len(self.peers))
+            peer = self.peers[sender] = Peer(owner=len(self.peers), followed=self._following)
         peer.last_heard = now
         self._take_datagram(datagram, peer, now)
 
@@ -66,15 +72,26 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def fill(self, out: Datagrams, now: float) -> int:
-        """Write the messages that may go out now into `out`, which is empty. Returns how many; 0 when nothing is left to do now."""
+        """Write the messages that may go out now into `out`, which is empty.
+
+        Returns how many; 0 when nothing is left to do now.
+        """
 
     @abc.abstractmethod
     def deadline(self) -> float:
         """When advance() or fill() has something to do next, if nothing happens before."""
 
-    @abc.abstractmethod
     def request_resync(self, now: float) -> None:
-        """Ask the peers for all they have."""
+        """Ask the peers for all they have, those that are not known yet included."""
+        self._following = True
+        self.resyncs_requested += 1
+        for peer in self.peers.values():
+            peer.resync_begins(self.external, now)
+        self._queue_resync()
+
+    @abc.abstractmethod
+    def _queue_resync(self) -> None:
+        """Let a RESYNC go out."""
 
     def send_bulk(self) -> int:
         """Queue the whole internal cache for the peers. Returns how many entries."""
@@ -82,7 +99,11 @@ class Session(abc.ABC):
         return int(self.internal.queue.push_all())
 
     def external_flushed(self) -> None:
-        """The external cache was emptied on purpose: what the peers have is not missed until it is asked for again."""
+        """The external cache was emptied on purpose:
+
+        What the peers have is not missed until it is asked for again.
+        """
+        self._following = False
         for peer in self.peers.values():
             peer.followed = False
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A node of the simulation: real caches and a real session, driven as the daemon drives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.replication.ftfw import Ftfw
+from pyconntrack.replication.notrack import Notrack
+from pyconntrack.replication.session import Session
+from tests.replication.kernel import EventsLostError, SimulatedKernel
+
+
+@dataclass(slots=True)
+class Settings:
+    """How both nodes are set up."""
+
+    mode: str
+    first_sequence: int
+    resend_limit: int
+    ack_window: int
+    datagram_size: int
+    window_scale: bool
+    timeouts: bool
+    says_digest: bool
+
+
+class Node:
+    """`send` is called as send(name, datagram). Until start() a node is down."""
+
+    def __init__(
+        self, name: str, kernel: SimulatedKernel, settings: Settings, send: Callable[[str, bytes], None]
+    ) -> None:
+        self.name = name
+        self.kernel = kernel
+        self.settings = settings
+        self.up = False
+        self._send = send
+        self.internal: InternalCache
+        self.external: ExternalCache
+        self.session: Session
+        self._out = Datagrams(settings.datagram_size, 8)
+        self._dump_place: tuple[bytes, ...] | None = None
+        self._dump_piece: bytes | None = None
+        self._dumping = False
+        self.overruns = 0
+
+    def start(self, now: float) -> None:
+        """A process begins: it subscribes to events and asks for a dump."""
+        settings = self.settings
+        sequence = (settings.first_sequence + int(now)) & 0xFFFFFFFF
+        self.external = ExternalCache()
+        limit = settings.resend_limit if settings.mode == "ftfw" else 0
+        self.internal = InternalCache(
+            resend_limit=limit, timeouts=settings.timeouts, window_scale=settings.window_scale
+        )
+        if settings.mode == "ftfw":
+            self.session = Ftfw(
+                self.internal,
+                self.external,
+                first_sequence=sequence,
+                now=now,
+                ack_window=settings.ack_window,
+            )
+        else:
+            self.session = Notrack(self.internal, self.external, first_sequence=sequence, now=now)
+        self.up = True
+        self.kernel.subscribe()
+        self._begin_resync()
+
+    def stop(self) -> None:
+        self.up = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether events wait or a dump is under way."""
+        return self.up and (self._dumping or self.kernel.readable)
+
+    def receive(self, datagram: bytes, sender: str, now: float) -> None:
+        if self.up:
+            self.session.receive(datagram, sender, now)
+            self.transmit(now)
+
+    def tick(self, now: float) -> None:
+        if self.up:
+            self.session.advance(now)
+            self.transmit(now)
+
+    def request_resync(self, now: float) -> None:
+        if self.up:
+            self.session.request_resync(now)
+            self.transmit(now)
+
+    def flush_external(self, now: float) -> None:
+        """`conntrackd -f external`, followed by `conntrackd -n`."""
+        if self.up:
+            self.external.flush()
+            self.session.external_flushed()
+            self.request_resync(now)
+
+    def send_bulk(self, now: float) -> None:
+        if self.up:
+            self.session.send_bulk()
+            self.transmit(now)
+
+    def transmit(self, now: float) -> None:
+        while self.session.fill(self._out, now):
+            for index in range(len(self._out)):
+                self._send(self.name, self._out[index])
+            self._out.clear()
+
+    def read_events(self, count: int, now: float) -> None:
+        """Read up to `count` events.
+
+        After a loss: first all that were queued before it, then the whole table.
+        """
+        if not self.up:
+            return
+        try:
+            for _ in range(count):
+                message = self.kernel.receive()
+                if message is None:
+                    break
+                self.internal.follow(message, int(now))
+        except EventsLostError:
+            self.overruns += 1
+            self._drain(now)
+            self._begin_resync()
+        self.transmit(now)
+
+    def _drain(self, now: float) -> None:
+        while True:
+            try:
+                message = self.kernel.receive()
+            except EventsLostError:
+                continue
+            if message is None:
+                return
+            self.internal.follow(message, int(now))
+
+    def _begin_resync(self) -> None:
+        if self._dumping and self.kernel.random.random() < 0.5:
+            self.internal.end_resync(complete=False)
+        self.internal.begin_resync()
+        self._dumping = True
+        self._dump_place = None
+        self._dump_piece = None
+
+    def continue_dump(self, count: int, now: float) -> None:
+        """Merge the piece that was read last time, and read the next: between the two, the table goes on."""
+        if not self.up or not self._dumping:
+            return
+        if self._dump_piece is None:
+            self._dump_piece, self._dump_place = self.kernel.dump_piece(None, count, now)
+            return
+        self.internal.merge_dump(self._dump_piece, int(now))
+        if self._dump_place is None:
+            self._dumping = False
+            self._dump_piece = None
+            self.internal.end_resync()
+            self.session.says_digest = self.settings.says_digest
+        else:
+            self._dump_piece, self._dump_place = self.kernel.dump_piece(self._dump_place, count, now)
+        self.transmit(now)
