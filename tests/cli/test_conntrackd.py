@@ -123,7 +123,21 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
         check=False,
     )
     os.close(writing)
-    assert "Traceback" not in found.stderr
+    assert (found.returncode, found.stderr) == (1, "")
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        found = subprocess.run(
+            [*OURS, "-h"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=ENVIRONMENT,
+            check=False,
+        )
+    assert (found.returncode, masked(found.stderr)) == (1, "[ERROR] No space left on device\n")
 
 
 def test_a_client_command_loads_little(config: str) -> None:
@@ -183,6 +197,16 @@ def test_a_daemon_in_the_background(node: Node) -> None:
     assert not node.daemon.socket.exists()
     assert masked(node.daemon.log_file.read_text()).endswith("[notice] ---- shutdown received ----\n")
     assert masked(node.ask("-s").stderr) == UNREACHABLE
+
+
+def test_scheduling_is_as_the_configuration_has_it(node: Node) -> None:
+    node.configure("General {", "General {\nScheduler {\nType FIFO\nPriority 7\n}\n")
+    assert node.ask("-d").returncode == 0
+    if "can't set the scheduling" in node.daemon.log_file.read_text():
+        pytest.skip("no real-time scheduling here")
+    assert os.sched_getscheduler(node.pid) == os.SCHED_FIFO
+    assert os.sched_getparam(node.pid).sched_priority == 7
+    node.ask("-k")
 
 
 def test_a_second_daemon_with_another_lock_does_not_take_the_socket(node: Node) -> None:

@@ -28,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.status
     try:
         return _act(options)
-    except BrokenPipeError:
-        # The reader of our output, like head(1), had enough. Python must not try to flush once more.
+    except OSError as error:
+        # Python must not try to flush once more. Where it is a pipe, its reader, like head(1), had enough.
         sys.stdout = None
+        if not isinstance(error, BrokenPipeError):
+            print_line(ERROR, error.strerror or str(error))
         return 1
     except KeyboardInterrupt:
         return 130
