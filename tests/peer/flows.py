@@ -146,12 +146,16 @@ def batch_of(flows: Iterable[Values]) -> FlowBatch:
     return batch
 
 
+def name_of(batch: FlowBatch, index: int) -> Values:
+    """What names the flow at `index` of a dump: its original tuple and zone."""
+    flow = batch.unpack(index)
+    return {name: flow[name] for name in ("original", "zone") if name in flow}
+
+
 def changed(batch: FlowBatch, index: int, dice: random.Random) -> Values:
     """A change that the kernel takes for the flow at `index` of a dump: timeout, mark, state or labels."""
     flow = batch.unpack(index)
-    change: Values = {"original": flow["original"], "timeout": 4000 + dice.randrange(500)}
-    if "zone" in flow:
-        change["zone"] = flow["zone"]
+    change: Values = {**name_of(batch, index), "timeout": 4000 + dice.randrange(500)}
     if dice.random() < 0.5:
         change["mark"] = dice.randrange(1, 1 << 32)
     if "tcp_state" in flow and dice.random() < 0.5:

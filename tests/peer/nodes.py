@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import pyconntrack
@@ -28,6 +29,7 @@ from testbed.configuration import Mode
 from tests.peer.tables import Records, cache_lines, differences, external_lines, internal_lines, records_of
 
 Kind = Literal["ours", "C"]
+Cache = Literal["internal", "external"]
 Transport = Literal["udp", "multicast", "udp6", "multicast6"]
 
 SOURCES = Path(pyconntrack.__file__).parents[1]
@@ -89,7 +91,7 @@ class Node:
         with self.table() as table:
             table.flush()
 
-    def active(self, cache: Literal["internal", "external"]) -> int:
+    def active(self, cache: Cache) -> int:
         """How many entries a cache has, by `-s`."""
         lines = iter(self.daemon.client("-s").stdout.splitlines())
         for line in lines:
@@ -97,7 +99,7 @@ class Node:
                 return int(next(lines).rpartition("\t")[2])
         raise AssertionError(f"no {cache} cache in the statistics")
 
-    def cache(self, cache: Literal["internal", "external"]) -> list[bytes]:
+    def cache(self, cache: Cache) -> list[bytes]:
         """A cache's lines, comparable."""
         return cache_lines(self.daemon.client("-i" if cache == "internal" else "-e").stdout.encode())
 
@@ -142,25 +144,23 @@ class Pair:
         return self.sender.kernel(ports_lost=self.ports_lost)
 
     def wait_equal(self, deadline: float = 30.0) -> None:
-        """Wait until the sender's internal and the receiver's external cache show the sender's kernel table."""
-        expected = self.sender.kernel()
-        self._wait_lines(self.sender, "internal", internal_lines(expected), deadline)
-        self._wait_lines(self.receiver, "external", external_lines(self.expected()), deadline)
+        """Wait until the sender's internal and the receiver's external cache show the sender's table.
 
-    def _wait_lines(
-        self, node: Node, cache: Literal["internal", "external"], lines: list[bytes], deadline: float
-    ) -> None:
+        `deadline` is in seconds, for both together.
+        """
+        end = monotonic() + deadline
+        self._wait_lines(self.sender, "internal", internal_lines(self.sender.kernel()), end)
+        self._wait_lines(self.receiver, "external", external_lines(self.expected()), end)
+
+    def _wait_lines(self, node: Node, cache: Cache, lines: list[bytes], end: float) -> None:
         what = f"{len(lines)} entries in the {cache} cache of {node.kind}'s {node.daemon.name}"
-        wait_until(lambda: node.active(cache) == len(lines), deadline, what, lambda: self._state(node, cache))
+        # The count is asked for first, since it costs the daemon next to nothing.
         wait_until(
-            lambda: node.cache(cache) == lines,
-            deadline,
-            f"the right {what}",
+            lambda: node.active(cache) == len(lines) and node.cache(cache) == lines,
+            max(0.0, end - monotonic()),
+            what,
             lambda: _first_differences(lines, node.cache(cache)) + self.logs(),
         )
-
-    def _state(self, node: Node, cache: Literal["internal", "external"]) -> str:
-        return f"{node.active(cache)} entries\n{self.logs()}"
 
     def commit(self) -> None:
         self.receiver.daemon.client("-c")
