@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon under measurement, ours or the C one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import Configuration, Conntrackd, Namespace, UnicastLink, run_command, wait_until
+
+OURS = "pyconntrack"
+THEIRS = "C"
+KINDS = (OURS, THEIRS)
+
+_COMMANDS = {OURS: [sys.executable, "-m", "pyconntrack.cli.conntrackd"], THEIRS: ["/usr/sbin/conntrackd"]}
+_PATIENCE = 300.0
+# A daemon rests when a quarter of a second takes it less than two percent of that.
+_REST_SECONDS = 0.25
+_REST_SHARE = 0.02
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_ACTIVE = re.compile(r"cache (internal|external):\ncurrent active connections:\s*(\d+)")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a daemon runs: its namespace, and both ends' addresses on the link."""
+
+    namespace: Namespace
+    own: str
+    peer: str
+
+
+class Node:
+    """A daemon of a kind at a site, with room for `flows` flows. A context manager; it runs inside."""
+
+    def __init__(self, kind: str, site: Site, flows: int) -> None:
+        self.kind = kind
+        configuration = Configuration(
+            [UnicastLink("link", own=site.own, peer=site.peer, buffer_size=32 * 2**20)],
+            hash_size=1 << max(0, flows - 1).bit_length(),
+            hash_limit=4 * flows,
+            netlink_buffer_size=32 * 2**20,
+            netlink_buffer_growth=128 * 2**20,
+        )
+        self._daemon = Conntrackd(site.namespace, _COMMANDS[kind], configuration)
+
+    def __enter__(self) -> Node:
+        self._daemon.start(_PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.terminate()
+
+    def processor_seconds(self) -> float:
+        """CPU time so far, user and system: of its threads to the nanosecond, of dead children in ticks.
+
+        See Documentation/scheduler/sched-stats.rst, proc(5).
+        """
+        tasks = Path(f"/proc/{self._daemon.process.pid}/task").glob("*/schedstat")
+        own = sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+        fields = Path(f"/proc/{self._daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return own + (int(fields[13]) + int(fields[14])) / _CLOCK_TICKS
+
+    def private_memory(self) -> int:
+        """Memory of its own, in bytes (RssAnon, proc(5)): without the code that processes share."""
+        status = Path(f"/proc/{self._daemon.process.pid}/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+    def command(self, *options: str) -> str:
+        """Run a client command to its end and return what it printed."""
+        args = [*self._daemon.command, "-C", str(self._daemon.configuration_file), *options]
+        # Not by `ip netns exec`, whose own time would be counted as the client's.
+        with self._daemon.namespace.entered():
+            return run_command(args, timeout=_PATIENCE).stdout
+
+    def entries(self, cache: str) -> int:
+        """Flows in the `internal` or `external` cache."""
+        return int(dict(_ACTIVE.findall(self.command("-s")))[cache])
+
+    def wait_for(self, cache: str, count: int) -> None:
+        """Wait until a cache has exactly `count` flows. Raises WaitTimeoutError."""
+        wait_until(
+            lambda: self.entries(cache) == count,
+            _PATIENCE,
+            f"{count} flows in the {cache} cache of {self.kind}",
+            lambda: self.command("-s") + self._daemon.log(),
+        )
+
+    def rest(self) -> None:
+        """Wait until it has nothing to do. Raises WaitTimeoutError."""
+        wait_until(self._rests, _PATIENCE, f"an idle daemon of {self.kind}", self._daemon.log)
+
+    def _rests(self) -> bool:
+        before = self.processor_seconds()
+        time.sleep(_REST_SECONDS)
+        return self.processor_seconds() - before < _REST_SHARE * _REST_SECONDS

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The figures as a Markdown page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.jobs import Figures
+from bench.node import OURS, THEIRS
+
+Results = dict[str, list[Figures]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. `budget` is in parts of the C daemon's figure, if `absolute` in the row's unit."""
+
+    title: str
+    figure: str
+    unit: str
+    budget: float
+    absolute: bool = False
+    limit: str = ""
+
+
+ROWS = (
+    Row("replicated event, sender", "event sender", "µs CPU", 0.5),
+    Row("replicated event, receiver", "event receiver", "µs CPU", 0.5),
+    Row("flow from the kernel's table into the internal cache", "population", "µs CPU", 0.7, limit="dump"),
+    Row("bulk (`-B`), flow, sender", "bulk sender", "µs CPU", 0.7),
+    Row("bulk (`-B`), flow, receiver", "bulk receiver", "µs CPU", 0.7),
+    Row("commit (`-c`), flow", "commit", "µs CPU", 4.5, absolute=True, limit="insert"),
+    Row("commit (`-c`), flow", "commit wall", "µs wall", 4.5, absolute=True, limit="insert wall"),
+    Row("commit and the events of it, flow", "commit followed", "µs CPU", 0.7),
+    Row("memory per flow, internal cache", "internal memory", "bytes", 160, absolute=True),
+    Row("memory per flow, external cache", "external memory", "bytes", 160, absolute=True),
+    Row("client command `-s`", "client", "ms CPU", 50, absolute=True, limit="interpreter"),
+    Row("client command `-s`", "client wall", "ms wall", 50, absolute=True),
+)
+
+
+_PAGE = """\
+# Benchmarks
+
+Made by `make bench`, every figure by one run of it. Two daemons of a kind replicate in mode FTFW over UDP
+between two network namespaces of one machine. Medians of {rounds} rounds, ours and C in turn, with half the
+distance between the lowest and the highest.
+
+{machine}
+{table}
+- Event: short TCP connections made through ctnetlink, seven events each (new, five updates, destroy), for
+  {seconds:g} s at {rates} events a second. CPU time of the whole daemon, user and system, divided by
+  the number of events.
+- Flow: {flows:,} established IPv4 TCP connections. A sender's time includes the network stack of both ends,
+  since a veth pair delivers in the sender's time. Ours sends what it finds in the kernel's table at its start
+  to the peers at once, and that is in its figure for the internal cache; the C daemon does not.
+- Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
+- The limit: the kernel's dump, received and discarded; its inserts, batched, by a bare loop with nobody
+  listening; the Python interpreter, started to do nothing.
+"""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the figures were measured under."""
+
+    flows: int
+    rounds: int
+    rate: int
+    seconds: float
+    buckets: int
+    load: float
+
+
+def median(results: list[Figures], figure: str) -> float:
+    return statistics.median(result[figure] for result in results)
+
+
+def spread(results: list[Figures], figure: str) -> float:
+    """How far the runs lie apart, in parts of their median."""
+    values = [result[figure] for result in results]
+    return (max(values) - min(values)) / statistics.median(values)
+
+
+def table(results: Results, limits: Figures) -> str:
+    """The Markdown table, with a header."""
+    lines = [
+        "| per | unit | pyconntrack | C conntrackd | ratio | wanted | reached | the limit |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    for row in ROWS:
+        ours, theirs = median(results[OURS], row.figure), median(results[THEIRS], row.figure)
+        budget = row.budget if row.absolute else row.budget * theirs
+        limit = f"{limits[row.limit]:.2f}" if row.limit else ""
+        digits = 0 if row.unit == "bytes" else 2
+        cells = [row.title, row.unit]
+        for value, kind in ((ours, OURS), (theirs, THEIRS)):
+            cells.append(f"{value:.{digits}f} ± {spread(results[kind], row.figure) * 50:.0f} %")
+        reached = "yes" if ours <= budget else "no"
+        cells += [f"{ours / theirs:.2f}", f"{budget:.{digits}f}", reached, limit]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def page(results: Results, limits: Figures, circumstances: Circumstances) -> str:
+    """The whole page."""
+    rates = [f"{median(results[kind], 'event rate'):,.0f} ({kind})" for kind in results]
+    return _PAGE.format(
+        rounds=circumstances.rounds,
+        machine=_machine(circumstances),
+        table=table(results, limits),
+        seconds=circumstances.seconds,
+        rates=" and ".join(rates),
+        flows=circumstances.flows,
+    )
+
+
+def _machine(circumstances: Circumstances) -> str:
+    return (
+        f"- {_processor()}, {os.cpu_count()} cores; Linux {platform.release()}\n"
+        f"- {circumstances.buckets:,} hash buckets in the kernel's table\n"
+        f"- Python {platform.python_version()}, {_c_version()}\n"
+        f"- load average of the machine at the end: {circumstances.load:.1f}\n"
+    )
+
+
+def _processor() -> str:
+    match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.machine()
+
+
+def _c_version() -> str:
+    said = subprocess.run(["/usr/sbin/conntrackd", "-v"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"v([\d.]+\d)", said)
+    return f"conntrackd {match[1]}" if match else "conntrackd of unknown version"
