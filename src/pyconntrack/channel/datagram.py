@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Channels of datagrams: UDP to one peer, multicast to a group.
 
-Two sockets each: one is bound to the port and receives, the other, connected, sends from a port of its own, as the C daemon does. What
-comes from a stranger is dropped and counted: any other host than the peer (UDP), any host that is not on the link's own network, or
-this node itself (multicast).
+Two sockets each: one is bound to the port and receives, the other, connected, sends from a port of its own,
+as the C daemon does. What comes from a stranger is dropped and counted: any other host than the peer (UDP),
+any host that is not on the link's own network, or this node itself (multicast).
 """
 
 from __future__ import annotations
@@ -82,9 +82,10 @@ class DatagramChannel:
         return Datagrams(self.payload, count)
 
     def send(self, datagrams: Datagrams, first: int = 0) -> int:
-        """Send from number `first` on. Returns the number of the first one that has to wait until the socket is writable.
+        """Send from number `first` on. Returns the number of the first that must wait for room in the socket.
 
-        One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire, and counted.
+        One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire,
+        and counted.
         """
         while first < len(datagrams):
             try:
@@ -103,7 +104,7 @@ class DatagramChannel:
         return first
 
     def receive(self) -> list[tuple[bytes, str]]:
-        """The datagrams that wait, some tens at most, each with its sender's address; those of strangers are left out."""
+        """The datagrams that wait, some tens at most, each with its sender; those of strangers are left out."""
         try:
             arrived = self._datagrams.receive()
         except OSError:

@@ -34,7 +34,10 @@ class CommitResult:
 
 
 async def commit(cache: ExternalCache, sync: Sync, reporter: Reporter) -> CommitResult:
-    """Commit every entry; log how many, how long it took, and what could not be committed. Raises ConntrackError, OSError."""
+    """Commit every entry; log how many, how long it took, and what could not be committed.
+
+    Raises ConntrackError, OSError.
+    """
     loop = asyncio.get_running_loop()
     work = Commit(
         cache.table,

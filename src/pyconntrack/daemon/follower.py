@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Follows the kernel's table: events into the internal cache, and a dump of the whole wherever events may have been missed.
+"""Follows the kernel's table: events into the internal cache, a dump where events may have been missed.
 
-After an overrun the cache is read anew from the kernel, again and again until a dump went through without another overrun: then it is
-exact, and since every difference joins the sending queue, so will the peers be.
+After an overrun the cache is read anew from the kernel, again and again until a dump went through without
+another overrun: then it is exact, and since every difference joins the sending queue, so will the peers be.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import table_request
 from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.kernel.dump import NLM_F_DUMP
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
 from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
-from pyconntrack.kernel.table import GET, NLM_F_DUMP
+from pyconntrack.kernel.table import GET
 
 # The dump comes in datagrams of 32 KiB, some 130 flows each; a step takes a few milliseconds.
 _DUMP_DATAGRAMS = 8
@@ -31,7 +32,8 @@ _STEP_FLOWS = 1024
 _EVENTS_PER_STEP = 4000
 # Entries that are looked at, or removed, in one go when the dump is done.
 _SWEEP_SLOTS = 50_000
-# Seconds from an overrun to the resync where the configuration leaves it to the daemon; the C daemon's default of 30 means the same.
+# Seconds from an overrun to the resync where the configuration leaves it to the daemon; the C daemon's
+# default of 30 means the same.
 _PROMPT = 1.0
 _DEFAULT_DELAY = 30
 
@@ -39,7 +41,8 @@ _DEFAULT_DELAY = 30
 class KernelFollower:
     """The way from the kernel to the internal cache.
 
-    `changed` is called when the cache may have changed. Errors of the kernel's are logged; only start() raises, ConntrackError.
+    `changed` is called when the cache may have changed. Errors of the kernel's are logged; only start()
+    raises, ConntrackError.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class KernelFollower:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Subscribe to events. From here on nothing that happens in the kernel's table is missed unnoticed."""
+        """Subscribe to events. From here on nothing in the kernel's table changes unnoticed."""
         self._socket = ConntrackSocket(
             GROUP_NEW | GROUP_UPDATE | GROUP_DESTROY,
             receive_buffer=self.general.netlink_buffer_size,
@@ -142,7 +145,10 @@ class KernelFollower:
             self._scheduled = self._loop.call_later(_PROMPT * 5, self._resync_now)
 
     async def resync(self) -> int:
-        """Read the kernel's table into the cache. Returns how many entries the cache had too many. Raises ConntrackError."""
+        """Read the kernel's table into the cache. Returns how many entries were too many.
+
+        Raises ConntrackError.
+        """
         async with self._resyncing:
             self.resyncs += 1
             self.cache.begin_resync()

@@ -16,7 +16,7 @@ from pyconntrack.kernel.errors import ConntrackError
 
 
 def serve(settings: Settings, log: Log, start: Start, *, background: bool) -> int:
-    """Run a node until it is told to stop. Returns the exit code: 0 after a clean stop, 1 where it could not start.
+    """Run a node until it is told to stop. Returns 0 after a clean stop, 1 where it could not start.
 
     The lock is the caller's to hold. `start` is told how the start went.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One node of the cluster: caches, kernel, replication and control socket, put together, and what clients may ask of it."""
+"""One node of the cluster, put together, and what clients may ask of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Node:
     """A node that replicates with others. Implements `control.Commands`."""
 
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
-        """Build it; nothing runs yet. To be called with a running event loop. Raises StartError, ChannelError."""
+        """Build it, with a running event loop; nothing runs yet. Raises StartError, ChannelError."""
         sync = _replication_of(settings)
         self.settings = settings
         self.sync = sync
@@ -58,7 +58,7 @@ class Node:
         self._kernel_flushes = 0
 
     async def start(self) -> None:
-        """Open the control socket, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
+        """Listen, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
         await self.control.start()
         self.follower.start()
         self.replicator.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Drives a replication session over the dedicated link: what arrives goes in, what the session has to say goes out, in time."""
+"""Drives a replication session over the dedicated link: what arrives goes in, what is due goes out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.replication.session import Session
 
-# Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000 messages, a few milliseconds.
+# Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000
+# messages, a few milliseconds.
 _BATCHES_AT_ONCE = 8
 
 
