@@ -104,7 +104,7 @@ class DatagramChannel:
         return first
 
     def receive(self) -> list[tuple[bytes, str]]:
-        """The datagrams that wait, some tens at most, each with its sender; those of strangers are left out."""
+        """The datagrams that wait, some tens at most, with their senders; those of strangers are left out."""
         try:
             arrived = self._datagrams.receive()
         except OSError:
