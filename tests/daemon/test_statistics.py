@@ -22,9 +22,6 @@ from pyconntrack.daemon.statistics import (
     format_statistics,
 )
 from testbed import Configuration, Conntrackd, MulticastLink, Testbed, UnicastLink, find_daemon, veth
-from testbed.pytest_plugin import bed
-
-__all__ = ["bed"]
 
 C_DAEMON = Path("/usr/sbin/conntrackd")
 needs_c_daemon = pytest.mark.skipif(not C_DAEMON.exists(), reason="Debian's conntrackd is not installed")
