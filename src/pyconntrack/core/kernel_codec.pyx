@@ -21,8 +21,8 @@ ERROR = DATAGRAM_ERROR
 def decode(const uint8_t[::1] data not None, FlowBatch batch not None):
     """Append the flows of a datagram to `batch`: (found, errno, flows, malformed, others).
 
-    `found` is a set of the bits DONE, INTERRUPTED and ERROR; `errno` is what the kernel reported, 0 if nothing; the rest count
-    messages. Raises MemoryError, BufferError.
+    `found` is a set of the bits DONE, INTERRUPTED and ERROR; `errno` is what the kernel reported, 0 if
+    nothing; the rest count messages. Raises MemoryError, BufferError.
     """
     cdef datagram_result_t result
     batch.check_not_exported()
@@ -35,8 +35,9 @@ def decode(const uint8_t[::1] data not None, FlowBatch batch not None):
 def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, Py_ssize_t limit, bint events):
     """Receive what waits, until nothing does, the batch holds `limit` flows or more, or the dump ends.
 
-    Gives (found, errno, malformed). `found` as for decode. `errno` is also that of the receive itself: ENOBUFS says
-    that events were lost. Without `events`, the flows are of a dump, and their event is none. Raises MemoryError, BufferError.
+    Gives (found, errno, malformed). `found` as for decode. `errno` is also that of the receive itself:
+    ENOBUFS says that events were lost. Without `events`, the flows are of a dump, and their event is none.
+    Raises MemoryError, BufferError.
     """
     cdef Py_ssize_t position = batch.length
     cdef datagram_result_t result
@@ -45,7 +46,8 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
     cdef bint out_of_memory = False
     batch.check_not_exported()
     with nogil:
-        while batch.length < limit and error == 0 and not out_of_memory and not found & (DATAGRAM_DONE | DATAGRAM_ERROR):
+        while (batch.length < limit and error == 0 and not out_of_memory
+               and not found & (DATAGRAM_DONE | DATAGRAM_ERROR)):
             count = receiver.receive()
             if count <= 0:
                 error = -count
@@ -74,11 +76,12 @@ cdef bint addresses_match(const tuple_t *t, const tuple_t *wanted, uint32_t fiel
     return not fields & CTA_FILTER_F_IP_DST or memcmp(t.destination, wanted.destination, 16) == 0
 
 
-def keep_addresses(FlowBatch batch not None, Py_ssize_t start, FlowBatch wanted not None, uint32_t original_fields,
-                   uint32_t reply_fields):
+def keep_addresses(FlowBatch batch not None, Py_ssize_t start, FlowBatch wanted not None,
+                   uint32_t original_fields, uint32_t reply_fields):
     """From index `start` on, keep the flows whose addresses are those of the one flow in `wanted`.
 
-    The fields are CTA_FILTER_F_IP_SRC and _DST for each direction. Raises BufferError while a buffer is exported.
+    The fields are CTA_FILTER_F_IP_SRC and _DST for each direction. Raises BufferError while a buffer is
+    exported.
     """
     cdef Py_ssize_t index, kept = start
     cdef flow_t *flow
@@ -107,7 +110,10 @@ def encode(FlowBatch batch not None, Py_ssize_t index, int command, uint16_t fla
 
 
 def prepare_creates(FlowBatch batch not None):
-    """Bring every flow into the form in which the kernel creates it. Raises BufferError while a buffer is exported."""
+    """Bring every flow into the form in which the kernel creates it.
+
+    Raises BufferError while a buffer is exported.
+    """
     cdef Py_ssize_t index
     batch.check_not_exported()
     with nogil:

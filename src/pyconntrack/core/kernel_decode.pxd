@@ -27,8 +27,11 @@ cdef struct datagram_result_t:
 # One whole netlink message of conntrack's subsystem into `flow`, which is cleared first. 0, or DECODE_*.
 cdef int decode_flow(const uint8_t *message, uint32_t length, flow_t *flow) noexcept nogil
 
-# A CTA_TUPLE_* attribute's content into a cleared tuple. 0, or DECODE_MALFORMED. `zone_given` is set to 1 on CTA_TUPLE_ZONE.
+# A CTA_TUPLE_* attribute's content into a cleared tuple. 0, or DECODE_MALFORMED. `zone_given` is set to 1 on
+# CTA_TUPLE_ZONE.
 cdef int decode_tuple(const uint8_t *data, uint32_t length, tuple_t *result, bint *zone_given) noexcept nogil
 
-# Every message of a datagram; flows go to the end of `batch`. 0, or -1 where `result` says that not all was read.
-cdef int decode_datagram(const uint8_t *data, uint32_t length, FlowBatch batch, datagram_result_t *result) noexcept nogil
+# Every message of a datagram; flows go to the end of `batch`. 0, or -1 where `result` says that not all was
+# read.
+cdef int decode_datagram(const uint8_t *data, uint32_t length, FlowBatch batch,
+                         datagram_result_t *result) noexcept nogil

@@ -2,8 +2,8 @@
 # cython: language_level=3
 """ctnetlink's messages into flow records.
 
-The layout of every attribute is that of net/netfilter/nf_conntrack_netlink.c and the nf_conntrack_proto_*.c beside it. A value longer than
-expected is read as far as it is known; a shorter one is malformed.
+The layout of every attribute is that of net/netfilter/nf_conntrack_netlink.c and the nf_conntrack_proto_*.c
+beside it. A value longer than expected is read as far as it is known; a shorter one is malformed.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -17,21 +17,45 @@ cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t limit)
 
 
-cdef int decode_address(tuple_t *result, const attribute_t *attribute) noexcept nogil:
-    if attribute.type == CTA_IP_V4_SRC or attribute.type == CTA_IP_V4_DST:
-        if attribute.length < 4:
+# Reads one attribute of a nest into what `context` points to: 0, or DECODE_MALFORMED.
+ctypedef int (*reader_t)(void *context, const attribute_t *attribute) noexcept nogil
+
+
+cdef inline int read_nest(const attribute_t *outer, reader_t read, void *context) noexcept nogil:
+    """Every attribute within another, by `read`."""
+    cdef attribute_t inner
+    cdef const uint8_t *cursor = outer.data
+    cdef uint32_t left = outer.length
+    cdef int got
+    while True:
+        got = next_attribute(&cursor, &left, &inner)
+        if got == 0:
+            return 0
+        if got < 0 or read(context, &inner) < 0:
             return DECODE_MALFORMED
-        result.family = FAMILY_IPV4
-        memcpy(&result.source[0] if attribute.type == CTA_IP_V4_SRC else &result.destination[0], attribute.data, 4)
-    elif attribute.type == CTA_IP_V6_SRC or attribute.type == CTA_IP_V6_DST:
-        if attribute.length < 16:
-            return DECODE_MALFORMED
-        result.family = FAMILY_IPV6
-        memcpy(&result.source[0] if attribute.type == CTA_IP_V6_SRC else &result.destination[0], attribute.data, 16)
+
+
+# Tuples.
+
+cdef int read_address(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef tuple_t *result = <tuple_t *>context
+    cdef uint16_t kind = attribute.type
+    cdef uint16_t size
+    cdef uint8_t *place = result.source
+    if kind < CTA_IP_V4_SRC or kind > CTA_IP_V6_DST:
+        return 0
+    size = 4 if kind <= CTA_IP_V4_DST else 16
+    if attribute.length < size:
+        return DECODE_MALFORMED
+    if kind == CTA_IP_V4_DST or kind == CTA_IP_V6_DST:
+        place = result.destination
+    memcpy(place, attribute.data, size)
+    result.family = FAMILY_IPV4 if size == 4 else FAMILY_IPV6
     return 0
 
 
-cdef int decode_protocol(tuple_t *result, const attribute_t *attribute) noexcept nogil:
+cdef int read_protocol(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef tuple_t *result = <tuple_t *>context
     cdef uint16_t kind = attribute.type
     cdef uint16_t needed = 1
     if (kind == CTA_PROTO_SRC_PORT or kind == CTA_PROTO_DST_PORT or kind == CTA_PROTO_ICMP_ID
@@ -54,290 +78,38 @@ cdef int decode_protocol(tuple_t *result, const attribute_t *attribute) noexcept
     return 0
 
 
-cdef int decode_tuple(const uint8_t *data, uint32_t length, tuple_t *result, bint *zone_given) noexcept nogil:
-    cdef attribute_t outer, inner
-    cdef const uint8_t *cursor = data
-    cdef const uint8_t *nested
-    cdef uint32_t left = length, nested_left
-    cdef int got, code
-    while True:
-        got = next_attribute(&cursor, &left, &outer)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if outer.type == CTA_TUPLE_ZONE:
-            if outer.length < 2:
-                return DECODE_MALFORMED
-            result.zone = load_be16(outer.data)
-            zone_given[0] = True
-            continue
-        if outer.type != CTA_TUPLE_IP and outer.type != CTA_TUPLE_PROTO:
-            continue
-        nested = outer.data
-        nested_left = outer.length
-        while True:
-            got = next_attribute(&nested, &nested_left, &inner)
-            if got == 0:
-                break
-            if got < 0:
-                return DECODE_MALFORMED
-            if outer.type == CTA_TUPLE_IP:
-                code = decode_address(result, &inner)
-            else:
-                code = decode_protocol(result, &inner)
-            if code < 0:
-                return code
+cdef struct tuple_context_t:
+    tuple_t *result
+    bint zone_given
 
 
-cdef int decode_tcp(flow_t *flow, const attribute_t *attribute) noexcept nogil:
-    cdef const uint8_t *data = attribute.data
-    if attribute.length < 1:
-        return DECODE_MALFORMED
-    if attribute.type == CTA_PROTOINFO_TCP_STATE:
-        flow.tcp_state = data[0]
-        put(flow, BIT_TCP_STATE)
-    elif attribute.type == CTA_PROTOINFO_TCP_WSCALE_ORIGINAL:
-        flow.tcp_window_scale_original = data[0]
-        put(flow, BIT_TCP_WINDOW_SCALE_ORIGINAL)
-    elif attribute.type == CTA_PROTOINFO_TCP_WSCALE_REPLY:
-        flow.tcp_window_scale_reply = data[0]
-        put(flow, BIT_TCP_WINDOW_SCALE_REPLY)
-    elif attribute.type == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL or attribute.type == CTA_PROTOINFO_TCP_FLAGS_REPLY:
+cdef int read_tuple(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef tuple_context_t *wanted = <tuple_context_t *>context
+    if attribute.type == CTA_TUPLE_IP:
+        return read_nest(attribute, read_address, wanted.result)
+    if attribute.type == CTA_TUPLE_PROTO:
+        return read_nest(attribute, read_protocol, wanted.result)
+    if attribute.type == CTA_TUPLE_ZONE:
         if attribute.length < 2:
             return DECODE_MALFORMED
-        if attribute.type == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL:
-            flow.tcp_flags_original = data[0]
-            flow.tcp_flags_mask_original = data[1]
-            put(flow, BIT_TCP_FLAGS_ORIGINAL)
-        else:
-            flow.tcp_flags_reply = data[0]
-            flow.tcp_flags_mask_reply = data[1]
-            put(flow, BIT_TCP_FLAGS_REPLY)
+        wanted.result.zone = load_be16(attribute.data)
+        wanted.zone_given = True
     return 0
 
 
-cdef int decode_sctp(flow_t *flow, const attribute_t *attribute) noexcept nogil:
-    if attribute.type == CTA_PROTOINFO_SCTP_STATE:
-        if attribute.length < 1:
-            return DECODE_MALFORMED
-        flow.sctp_state = attribute.data[0]
-        put(flow, BIT_SCTP_STATE)
-    elif attribute.type == CTA_PROTOINFO_SCTP_VTAG_ORIGINAL or attribute.type == CTA_PROTOINFO_SCTP_VTAG_REPLY:
-        if attribute.length < 4:
-            return DECODE_MALFORMED
-        if attribute.type == CTA_PROTOINFO_SCTP_VTAG_ORIGINAL:
-            flow.sctp_vtag_original = load_be32(attribute.data)
-            put(flow, BIT_SCTP_VTAG_ORIGINAL)
-        else:
-            flow.sctp_vtag_reply = load_be32(attribute.data)
-            put(flow, BIT_SCTP_VTAG_REPLY)
-    return 0
-
-
-cdef int decode_dccp(flow_t *flow, const attribute_t *attribute) noexcept nogil:
-    if attribute.type == CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ:
-        if attribute.length < 8:
-            return DECODE_MALFORMED
-        flow.dccp_handshake_sequence = load_be64(attribute.data)
-        put(flow, BIT_DCCP_HANDSHAKE_SEQUENCE)
-        return 0
-    if attribute.type != CTA_PROTOINFO_DCCP_STATE and attribute.type != CTA_PROTOINFO_DCCP_ROLE:
-        return 0
-    if attribute.length < 1:
+cdef int decode_tuple(const uint8_t *data, uint32_t length, tuple_t *result, bint *zone_given) noexcept nogil:
+    cdef tuple_context_t context
+    cdef attribute_t whole
+    if length > 0xffff:
         return DECODE_MALFORMED
-    if attribute.type == CTA_PROTOINFO_DCCP_STATE:
-        flow.dccp_state = attribute.data[0]
-        put(flow, BIT_DCCP_STATE)
-    else:
-        flow.dccp_role = attribute.data[0]
-        put(flow, BIT_DCCP_ROLE)
-    return 0
-
-
-cdef int decode_protocol_info(flow_t *flow, const uint8_t *data, uint32_t length) noexcept nogil:
-    cdef attribute_t outer, inner
-    cdef const uint8_t *nested
-    cdef uint32_t nested_left
-    cdef int got, code
-    while True:
-        got = next_attribute(&data, &length, &outer)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        nested = outer.data
-        nested_left = outer.length
-        while True:
-            got = next_attribute(&nested, &nested_left, &inner)
-            if got == 0:
-                break
-            if got < 0:
-                return DECODE_MALFORMED
-            code = 0
-            if outer.type == CTA_PROTOINFO_TCP:
-                code = decode_tcp(flow, &inner)
-            elif outer.type == CTA_PROTOINFO_SCTP:
-                code = decode_sctp(flow, &inner)
-            elif outer.type == CTA_PROTOINFO_DCCP:
-                code = decode_dccp(flow, &inner)
-            if code < 0:
-                return code
-
-
-cdef int decode_counters(const attribute_t *outer, uint64_t *packets, uint64_t *octets) noexcept nogil:
-    """The old 32-bit attributes, too, as kernels before 2.6.27 send them."""
-    cdef attribute_t inner
-    cdef const uint8_t *cursor = outer.data
-    cdef uint32_t left = outer.length
-    cdef uint64_t value
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type == CTA_COUNTERS_PACKETS or inner.type == CTA_COUNTERS_BYTES:
-            if inner.length < 8:
-                return DECODE_MALFORMED
-            value = load_be64(inner.data)
-        elif inner.type == CTA_COUNTERS32_PACKETS or inner.type == CTA_COUNTERS32_BYTES:
-            if inner.length < 4:
-                return DECODE_MALFORMED
-            value = load_be32(inner.data)
-        else:
-            continue
-        if inner.type == CTA_COUNTERS_PACKETS or inner.type == CTA_COUNTERS32_PACKETS:
-            packets[0] = value
-        else:
-            octets[0] = value
-
-
-cdef int decode_timestamps(flow_t *flow, const attribute_t *outer) noexcept nogil:
-    cdef attribute_t inner
-    cdef const uint8_t *cursor = outer.data
-    cdef uint32_t left = outer.length
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type != CTA_TIMESTAMP_START and inner.type != CTA_TIMESTAMP_STOP:
-            continue
-        if inner.length < 8:
-            return DECODE_MALFORMED
-        if inner.type == CTA_TIMESTAMP_START:
-            flow.timestamp_start = load_be64(inner.data)
-            put(flow, BIT_TIMESTAMP_START)
-        else:
-            flow.timestamp_stop = load_be64(inner.data)
-            put(flow, BIT_TIMESTAMP_STOP)
-
-
-cdef int decode_words(const attribute_t *outer, uint32_t *first, uint32_t *second, uint32_t *third) noexcept nogil:
-    """Three 32-bit integers numbered 1 to 3: sequence adjustment and SYN proxy."""
-    cdef attribute_t inner
-    cdef const uint8_t *cursor = outer.data
-    cdef uint32_t left = outer.length
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type < 1 or inner.type > 3:
-            continue
-        if inner.length < 4:
-            return DECODE_MALFORMED
-        if inner.type == 1:
-            first[0] = load_be32(inner.data)
-        elif inner.type == 2:
-            second[0] = load_be32(inner.data)
-        else:
-            third[0] = load_be32(inner.data)
-
-
-cdef int decode_text(const attribute_t *attribute, char *out, size_t size) noexcept nogil:
-    """A string of at most `size` - 1 characters, zero-terminated or not; a longer one is malformed."""
-    cdef size_t length = strnlen(<const char *>attribute.data, attribute.length)
-    if length >= size:
+    whole.data = data
+    whole.length = <uint16_t>length
+    context.result = result
+    context.zone_given = zone_given[0]
+    if read_nest(&whole, read_tuple, &context) < 0:
         return DECODE_MALFORMED
-    memset(out, 0, size)
-    memcpy(out, attribute.data, length)
+    zone_given[0] = context.zone_given
     return 0
-
-
-cdef int decode_helper(flow_t *flow, const attribute_t *outer) noexcept nogil:
-    cdef attribute_t inner
-    cdef const uint8_t *cursor = outer.data
-    cdef uint32_t left = outer.length
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type == CTA_HELP_NAME:
-            if decode_text(&inner, flow.helper_name, HELPER_NAME_SIZE) < 0:
-                return DECODE_MALFORMED
-            put(flow, BIT_HELPER_NAME)
-        elif inner.type == CTA_HELP_INFO:
-            if inner.length > HELPER_INFO_SIZE:
-                return DECODE_MALFORMED
-            memset(flow.helper_info, 0, HELPER_INFO_SIZE)
-            memcpy(flow.helper_info, inner.data, inner.length)
-            flow.helper_info_length = inner.length
-            put(flow, BIT_HELPER_INFO)
-
-
-cdef int decode_security_context(flow_t *flow, const attribute_t *outer) noexcept nogil:
-    cdef attribute_t inner
-    cdef const uint8_t *cursor = outer.data
-    cdef uint32_t left = outer.length
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type == CTA_SECCTX_NAME:
-            if decode_text(&inner, flow.security_context, SECURITY_CONTEXT_SIZE) < 0:
-                return DECODE_MALFORMED
-            put(flow, BIT_SECURITY_CONTEXT)
-
-
-cdef int decode_nat(flow_t *flow, const attribute_t *outer) noexcept nogil:
-    """The kernel only takes these; they are read for what others wrote. Of a range, the lower end counts."""
-    cdef attribute_t inner, port
-    cdef bint source = outer.type == CTA_NAT_SRC
-    cdef uint8_t *address = &flow.source_nat_address[0] if source else &flow.destination_nat_address[0]
-    cdef const uint8_t *cursor = outer.data
-    cdef const uint8_t *nested
-    cdef uint32_t left = outer.length, nested_left
-    cdef uint16_t size
-    cdef int got
-    while True:
-        got = next_attribute(&cursor, &left, &inner)
-        if got <= 0:
-            return got and DECODE_MALFORMED
-        if inner.type == CTA_NAT_V4_MINIP or inner.type == CTA_NAT_V6_MINIP:
-            size = 4 if inner.type == CTA_NAT_V4_MINIP else 16
-            if inner.length < size:
-                return DECODE_MALFORMED
-            memset(address, 0, 16)
-            memcpy(address, inner.data, size)
-            put(flow, BIT_SOURCE_NAT_ADDRESS if source else BIT_DESTINATION_NAT_ADDRESS)
-        elif inner.type == CTA_NAT_PROTO:
-            nested = inner.data
-            nested_left = inner.length
-            while True:
-                got = next_attribute(&nested, &nested_left, &port)
-                if got == 0:
-                    break
-                if got < 0:
-                    return DECODE_MALFORMED
-                if port.type != CTA_PROTONAT_PORT_MIN:
-                    continue
-                if port.length < 2:
-                    return DECODE_MALFORMED
-                if source:
-                    flow.source_nat_port = load_be16(port.data)
-                    put(flow, BIT_SOURCE_NAT_PORT)
-                else:
-                    flow.destination_nat_port = load_be16(port.data)
-                    put(flow, BIT_DESTINATION_NAT_PORT)
 
 
 cdef int decode_whole_tuple(flow_t *flow, const attribute_t *attribute) noexcept nogil:
@@ -357,11 +129,212 @@ cdef int decode_whole_tuple(flow_t *flow, const attribute_t *attribute) noexcept
     if decode_tuple(attribute.data, attribute.length, result, &zone_given) < 0 or result.family == 0:
         return DECODE_MALFORMED
     put(flow, bit)
-    if zone_given:
-        if zone_bit >= 0:
-            put(flow, zone_bit)
+    if zone_given and zone_bit >= 0:
+        put(flow, zone_bit)
     return 0
 
+
+# Protocol info.
+
+cdef int read_tcp(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    cdef const uint8_t *data = attribute.data
+    cdef uint16_t kind = attribute.type
+    cdef bint flags = kind == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL or kind == CTA_PROTOINFO_TCP_FLAGS_REPLY
+    if attribute.length < (2 if flags else 1):
+        return DECODE_MALFORMED
+    if kind == CTA_PROTOINFO_TCP_STATE:
+        flow.tcp_state = data[0]
+        put(flow, BIT_TCP_STATE)
+    elif kind == CTA_PROTOINFO_TCP_WSCALE_ORIGINAL:
+        flow.tcp_window_scale_original = data[0]
+        put(flow, BIT_TCP_WINDOW_SCALE_ORIGINAL)
+    elif kind == CTA_PROTOINFO_TCP_WSCALE_REPLY:
+        flow.tcp_window_scale_reply = data[0]
+        put(flow, BIT_TCP_WINDOW_SCALE_REPLY)
+    elif kind == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL:
+        flow.tcp_flags_original = data[0]
+        flow.tcp_flags_mask_original = data[1]
+        put(flow, BIT_TCP_FLAGS_ORIGINAL)
+    elif kind == CTA_PROTOINFO_TCP_FLAGS_REPLY:
+        flow.tcp_flags_reply = data[0]
+        flow.tcp_flags_mask_reply = data[1]
+        put(flow, BIT_TCP_FLAGS_REPLY)
+    return 0
+
+
+cdef int read_sctp(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    cdef uint16_t kind = attribute.type
+    if attribute.length < (1 if kind == CTA_PROTOINFO_SCTP_STATE else 4):
+        return DECODE_MALFORMED
+    if kind == CTA_PROTOINFO_SCTP_STATE:
+        flow.sctp_state = attribute.data[0]
+        put(flow, BIT_SCTP_STATE)
+    elif kind == CTA_PROTOINFO_SCTP_VTAG_ORIGINAL:
+        flow.sctp_vtag_original = load_be32(attribute.data)
+        put(flow, BIT_SCTP_VTAG_ORIGINAL)
+    elif kind == CTA_PROTOINFO_SCTP_VTAG_REPLY:
+        flow.sctp_vtag_reply = load_be32(attribute.data)
+        put(flow, BIT_SCTP_VTAG_REPLY)
+    return 0
+
+
+cdef int read_dccp(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    cdef uint16_t kind = attribute.type
+    if attribute.length < (8 if kind == CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ else 1):
+        return DECODE_MALFORMED
+    if kind == CTA_PROTOINFO_DCCP_STATE:
+        flow.dccp_state = attribute.data[0]
+        put(flow, BIT_DCCP_STATE)
+    elif kind == CTA_PROTOINFO_DCCP_ROLE:
+        flow.dccp_role = attribute.data[0]
+        put(flow, BIT_DCCP_ROLE)
+    elif kind == CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ:
+        flow.dccp_handshake_sequence = load_be64(attribute.data)
+        put(flow, BIT_DCCP_HANDSHAKE_SEQUENCE)
+    return 0
+
+
+cdef int read_protocol_info(void *context, const attribute_t *attribute) noexcept nogil:
+    if attribute.type == CTA_PROTOINFO_TCP:
+        return read_nest(attribute, read_tcp, context)
+    if attribute.type == CTA_PROTOINFO_SCTP:
+        return read_nest(attribute, read_sctp, context)
+    if attribute.type == CTA_PROTOINFO_DCCP:
+        return read_nest(attribute, read_dccp, context)
+    return 0
+
+
+# The other nests.
+
+cdef int read_counter(void *context, const attribute_t *attribute) noexcept nogil:
+    """Into two integers, packets and bytes.
+
+    The old 32-bit attributes, too, as kernels before 2.6.27 send them.
+    """
+    cdef uint64_t *counters = <uint64_t *>context
+    cdef uint16_t kind = attribute.type
+    if kind == CTA_COUNTERS_PACKETS or kind == CTA_COUNTERS_BYTES:
+        if attribute.length < 8:
+            return DECODE_MALFORMED
+        counters[kind - CTA_COUNTERS_PACKETS] = load_be64(attribute.data)
+    elif kind == CTA_COUNTERS32_PACKETS or kind == CTA_COUNTERS32_BYTES:
+        if attribute.length < 4:
+            return DECODE_MALFORMED
+        counters[kind - CTA_COUNTERS32_PACKETS] = load_be32(attribute.data)
+    return 0
+
+
+cdef int read_word(void *context, const attribute_t *attribute) noexcept nogil:
+    """Into three integers, attributes 1 to 3: of sequence adjustment and of SYN proxies."""
+    cdef uint32_t *words = <uint32_t *>context
+    if attribute.type < 1 or attribute.type > 3:
+        return 0
+    if attribute.length < 4:
+        return DECODE_MALFORMED
+    words[attribute.type - 1] = load_be32(attribute.data)
+    return 0
+
+
+cdef int read_timestamp(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    if attribute.type != CTA_TIMESTAMP_START and attribute.type != CTA_TIMESTAMP_STOP:
+        return 0
+    if attribute.length < 8:
+        return DECODE_MALFORMED
+    if attribute.type == CTA_TIMESTAMP_START:
+        flow.timestamp_start = load_be64(attribute.data)
+        put(flow, BIT_TIMESTAMP_START)
+    else:
+        flow.timestamp_stop = load_be64(attribute.data)
+        put(flow, BIT_TIMESTAMP_STOP)
+    return 0
+
+
+cdef int decode_text(const attribute_t *attribute, char *out, size_t size) noexcept nogil:
+    """A string of at most `size` - 1 characters, zero-terminated or not; a longer one is malformed."""
+    cdef size_t length = strnlen(<const char *>attribute.data, attribute.length)
+    if length >= size:
+        return DECODE_MALFORMED
+    memset(out, 0, size)
+    memcpy(out, attribute.data, length)
+    return 0
+
+
+cdef int read_helper(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    if attribute.type == CTA_HELP_NAME:
+        put(flow, BIT_HELPER_NAME)
+        return decode_text(attribute, flow.helper_name, HELPER_NAME_SIZE)
+    if attribute.type == CTA_HELP_INFO:
+        if attribute.length > HELPER_INFO_SIZE:
+            return DECODE_MALFORMED
+        memset(flow.helper_info, 0, HELPER_INFO_SIZE)
+        memcpy(flow.helper_info, attribute.data, attribute.length)
+        flow.helper_info_length = attribute.length
+        put(flow, BIT_HELPER_INFO)
+    return 0
+
+
+cdef int read_security_context(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef flow_t *flow = <flow_t *>context
+    if attribute.type != CTA_SECCTX_NAME:
+        return 0
+    put(flow, BIT_SECURITY_CONTEXT)
+    return decode_text(attribute, flow.security_context, SECURITY_CONTEXT_SIZE)
+
+
+cdef struct nat_context_t:
+    flow_t *flow
+    uint8_t *address
+    uint16_t *port
+    int address_bit
+    int port_bit
+
+
+cdef int read_nat(void *context, const attribute_t *attribute) noexcept nogil:
+    """Of a range, the lower end counts."""
+    cdef nat_context_t *nat = <nat_context_t *>context
+    cdef uint16_t size = 4 if attribute.type == CTA_NAT_V4_MINIP else 16
+    if attribute.type == CTA_NAT_PROTO:
+        return read_nest(attribute, read_nat_port, context)
+    if attribute.type != CTA_NAT_V4_MINIP and attribute.type != CTA_NAT_V6_MINIP:
+        return 0
+    if attribute.length < size:
+        return DECODE_MALFORMED
+    memset(nat.address, 0, 16)
+    memcpy(nat.address, attribute.data, size)
+    put(nat.flow, nat.address_bit)
+    return 0
+
+
+cdef int read_nat_port(void *context, const attribute_t *attribute) noexcept nogil:
+    cdef nat_context_t *nat = <nat_context_t *>context
+    if attribute.type != CTA_PROTONAT_PORT_MIN:
+        return 0
+    if attribute.length < 2:
+        return DECODE_MALFORMED
+    nat.port[0] = load_be16(attribute.data)
+    put(nat.flow, nat.port_bit)
+    return 0
+
+
+cdef int decode_nat(flow_t *flow, const attribute_t *attribute) noexcept nogil:
+    """The kernel only takes these; they are read for what others wrote."""
+    cdef nat_context_t nat
+    nat.flow = flow
+    if attribute.type == CTA_NAT_SRC:
+        nat.address, nat.port = flow.source_nat_address, &flow.source_nat_port
+        nat.address_bit, nat.port_bit = BIT_SOURCE_NAT_ADDRESS, BIT_SOURCE_NAT_PORT
+    else:
+        nat.address, nat.port = flow.destination_nat_address, &flow.destination_nat_port
+        nat.address_bit, nat.port_bit = BIT_DESTINATION_NAT_ADDRESS, BIT_DESTINATION_NAT_PORT
+    return read_nest(attribute, read_nat, &nat)
+
+
+# A flow.
 
 cdef int decode_labels(flow_t *flow, const attribute_t *attribute) noexcept nogil:
     if attribute.length > LABELS_SIZE:
@@ -410,51 +383,53 @@ cdef int decode_word(flow_t *flow, const attribute_t *attribute) noexcept nogil:
 
 cdef int decode_attribute(flow_t *flow, const attribute_t *attribute) noexcept nogil:
     cdef uint16_t kind = attribute.type
-    cdef sequence_adjust_t *adjust
     if kind == CTA_TUPLE_ORIG or kind == CTA_TUPLE_REPLY or kind == CTA_TUPLE_MASTER:
         return decode_whole_tuple(flow, attribute)
     if (kind == CTA_STATUS or kind == CTA_TIMEOUT or kind == CTA_MARK or kind == CTA_MARK_MASK
             or kind == CTA_SECMARK or kind == CTA_ID or kind == CTA_USE):
         return decode_word(flow, attribute)
     if kind == CTA_PROTOINFO:
-        return decode_protocol_info(flow, attribute.data, attribute.length)
+        return read_nest(attribute, read_protocol_info, flow)
     if kind == CTA_COUNTERS_ORIG:
         put(flow, BIT_COUNTERS_ORIGINAL)
-        return decode_counters(attribute, &flow.packets_original, &flow.bytes_original)
+        return read_nest(attribute, read_counter, &flow.packets_original)
     if kind == CTA_COUNTERS_REPLY:
         put(flow, BIT_COUNTERS_REPLY)
-        return decode_counters(attribute, &flow.packets_reply, &flow.bytes_reply)
-    if kind == CTA_ZONE:
-        if attribute.length < 2:
-            return DECODE_MALFORMED
-        flow.zone = load_be16(attribute.data)
-        put(flow, BIT_ZONE)
-        return 0
+        return read_nest(attribute, read_counter, &flow.packets_reply)
+    if kind == CTA_ZONE or kind == CTA_TIMESTAMP_EVENT:
+        return decode_scalar(flow, attribute)
     if kind == CTA_TIMESTAMP:
-        return decode_timestamps(flow, attribute)
-    if kind == CTA_TIMESTAMP_EVENT:
-        if attribute.length < 8:
-            return DECODE_MALFORMED
-        flow.timestamp_event = load_be64(attribute.data)
-        put(flow, BIT_TIMESTAMP_EVENT)
-        return 0
+        return read_nest(attribute, read_timestamp, flow)
     if kind == CTA_LABELS or kind == CTA_LABELS_MASK:
         return decode_labels(flow, attribute)
     if kind == CTA_HELP:
-        return decode_helper(flow, attribute)
+        return read_nest(attribute, read_helper, flow)
     if kind == CTA_SECCTX:
-        return decode_security_context(flow, attribute)
+        return read_nest(attribute, read_security_context, flow)
     if kind == CTA_NAT_SRC or kind == CTA_NAT_DST:
         return decode_nat(flow, attribute)
-    if kind == CTA_SEQ_ADJ_ORIG or kind == CTA_SEQ_ADJ_REPLY:
-        adjust = &flow.sequence_adjust_original
-        if kind == CTA_SEQ_ADJ_REPLY:
-            adjust = &flow.sequence_adjust_reply
-        put(flow, BIT_SEQUENCE_ADJUST_ORIGINAL if kind == CTA_SEQ_ADJ_ORIG else BIT_SEQUENCE_ADJUST_REPLY)
-        return decode_words(attribute, &adjust.position, &adjust.offset_before, &adjust.offset_after)
+    if kind == CTA_SEQ_ADJ_ORIG:
+        put(flow, BIT_SEQUENCE_ADJUST_ORIGINAL)
+        return read_nest(attribute, read_word, &flow.sequence_adjust_original)
+    if kind == CTA_SEQ_ADJ_REPLY:
+        put(flow, BIT_SEQUENCE_ADJUST_REPLY)
+        return read_nest(attribute, read_word, &flow.sequence_adjust_reply)
     if kind == CTA_SYNPROXY:
         put(flow, BIT_SYN_PROXY)
-        return decode_words(attribute, &flow.syn_proxy_isn, &flow.syn_proxy_its, &flow.syn_proxy_tsoff)
+        return read_nest(attribute, read_word, &flow.syn_proxy_isn)
+    return 0
+
+
+cdef int decode_scalar(flow_t *flow, const attribute_t *attribute) noexcept nogil:
+    """The attributes that are one integer of another size."""
+    if attribute.length < (2 if attribute.type == CTA_ZONE else 8):
+        return DECODE_MALFORMED
+    if attribute.type == CTA_ZONE:
+        flow.zone = load_be16(attribute.data)
+        put(flow, BIT_ZONE)
+    else:
+        flow.timestamp_event = load_be64(attribute.data)
+        put(flow, BIT_TIMESTAMP_EVENT)
     return 0
 
 
@@ -488,7 +463,8 @@ cdef int decode_flow(const uint8_t *message, uint32_t length, flow_t *flow) noex
             return DECODE_MALFORMED
 
 
-cdef int decode_datagram(const uint8_t *data, uint32_t length, FlowBatch batch, datagram_result_t *result) noexcept nogil:
+cdef int decode_datagram(const uint8_t *data, uint32_t length, FlowBatch batch,
+                         datagram_result_t *result) noexcept nogil:
     cdef message_t message
     cdef flow_t *flow
     cdef int got, code

@@ -8,17 +8,17 @@ from pyconntrack.core.record cimport flow_t
 cdef enum:
     FLOW_MESSAGE_MAX = 1024    # no encoded message is longer
 
-# One request. `command` is IPCTNL_MSG_CT_*, NLM_F_REQUEST is added to `flags`. The length, or 0 where it does not fit.
-# For GET and DELETE only what names the flow is written: a tuple, the zone, and for DELETE the id.
+# One request. `command` is IPCTNL_MSG_CT_*, NLM_F_REQUEST is added to `flags`. The length, or 0 where it does
+# not fit. For GET and DELETE only what names the flow is written: a tuple, the zone, and for DELETE the id.
 cdef uint32_t encode_flow(const flow_t *flow, int command, uint16_t flags, uint32_t sequence, uint8_t *out,
                           uint32_t capacity) noexcept nogil
 
-# Translation as the two tuples and the status show it, into the source_nat and destination_nat fields. Nothing is
-# changed where they are given already.
+# Translation as the two tuples and the status show it, into the source_nat and destination_nat fields.
+# Nothing is changed where they are given already.
 cdef void derive_nat(flow_t *flow) noexcept nogil
 
-# What a kernel accepts of a flow in NLM_F_CREATE: NAT by its own attributes with the plain inverse as reply, status
-# bits that are the kernel's to set taken out.
+# What a kernel accepts of a flow in NLM_F_CREATE: NAT by its own attributes with the plain inverse as reply,
+# status bits that are the kernel's to set taken out.
 cdef void prepare_create(flow_t *flow) noexcept nogil
 
 # The same for a change of a flow that exists.

@@ -2,7 +2,8 @@
 # cython: language_level=3
 """Flow records into requests, and what the kernel takes of a flow.
 
-The layout of every attribute is that of net/netfilter/nf_conntrack_netlink.c and the nf_conntrack_proto_*.c beside it.
+The layout of every attribute is that of net/netfilter/nf_conntrack_netlink.c and the nf_conntrack_proto_*.c
+beside it.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -15,7 +16,8 @@ cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t limit)
 
 
-cdef inline void put_tuple(writer_t *writer, uint16_t kind, const tuple_t *value, bint with_zone) noexcept nogil:
+cdef inline void put_tuple(writer_t *writer, uint16_t kind, const tuple_t *value,
+                           bint with_zone) noexcept nogil:
     cdef uint32_t outer = begin_nest(writer, kind)
     cdef uint32_t nest = begin_nest(writer, CTA_TUPLE_IP)
     if value.family == FAMILY_IPV4:
@@ -60,7 +62,8 @@ cdef void put_tcp(writer_t *writer, const flow_t *flow) noexcept nogil:
     if has(flow, BIT_TCP_WINDOW_SCALE_REPLY):
         put_u8(writer, CTA_PROTOINFO_TCP_WSCALE_REPLY, flow.tcp_window_scale_reply)
     if has(flow, BIT_TCP_FLAGS_ORIGINAL):
-        put_tcp_flags(writer, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, flow.tcp_flags_original, flow.tcp_flags_mask_original)
+        put_tcp_flags(writer, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, flow.tcp_flags_original,
+                      flow.tcp_flags_mask_original)
     if has(flow, BIT_TCP_FLAGS_REPLY):
         put_tcp_flags(writer, CTA_PROTOINFO_TCP_FLAGS_REPLY, flow.tcp_flags_reply, flow.tcp_flags_mask_reply)
     end_nest(writer, nest)
@@ -159,7 +162,8 @@ cdef void put_nat(writer_t *writer, uint16_t kind, uint8_t family, const uint8_t
     end_nest(writer, outer)
 
 
-cdef void put_words(writer_t *writer, uint16_t kind, uint32_t first, uint32_t second, uint32_t third) noexcept nogil:
+cdef void put_words(writer_t *writer, uint16_t kind, uint32_t first, uint32_t second,
+                    uint32_t third) noexcept nogil:
     cdef uint32_t nest = begin_nest(writer, kind)
     put_be32(writer, 1, first)
     put_be32(writer, 2, second)
@@ -169,6 +173,7 @@ cdef void put_words(writer_t *writer, uint16_t kind, uint32_t first, uint32_t se
 
 cdef void put_rare(writer_t *writer, const flow_t *flow, uint8_t family) noexcept nogil:
     """What most flows do not have."""
+    cdef uint16_t length
     if has(flow, BIT_MASTER):
         put_tuple(writer, CTA_TUPLE_MASTER, &flow.master, False)
     put_helper(writer, flow)
@@ -185,9 +190,10 @@ cdef void put_rare(writer_t *writer, const flow_t *flow, uint8_t family) noexcep
     if has(flow, BIT_SYN_PROXY):
         put_words(writer, CTA_SYNPROXY, flow.syn_proxy_isn, flow.syn_proxy_its, flow.syn_proxy_tsoff)
     if has(flow, BIT_LABELS):
-        put_attribute(writer, CTA_LABELS, flow.labels, min(flow.labels_length, <uint8_t>LABELS_SIZE))
+        length = min(flow.labels_length, <uint8_t>LABELS_SIZE)
+        put_attribute(writer, CTA_LABELS, flow.labels, length)
         if has(flow, BIT_LABELS_MASK):
-            put_attribute(writer, CTA_LABELS_MASK, flow.labels_mask, min(flow.labels_length, <uint8_t>LABELS_SIZE))
+            put_attribute(writer, CTA_LABELS_MASK, flow.labels_mask, length)
 
 
 cdef inline void put_names(writer_t *writer, const flow_t *flow, int command) noexcept nogil:
@@ -207,7 +213,8 @@ cdef uint32_t encode_flow(const flow_t *flow, int command, uint16_t flags, uint3
     cdef writer_t writer
     cdef uint8_t family = flow.original.family if has(flow, BIT_ORIGINAL) else flow.reply.family
     start_writer(&writer, out, capacity)
-    put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), flags | NLM_F_REQUEST, sequence, family)
+    put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), flags | NLM_F_REQUEST, sequence,
+               family)
     put_names(&writer, flow, command)
     if command != IPCTNL_MSG_CT_NEW:
         return finish_message(&writer)
@@ -259,7 +266,8 @@ cdef void derive_nat(flow_t *flow) noexcept nogil:
 cdef enum:
     # The other bits of CTA_STATUS are refused or ignored in a new flow.
     STATUS_SETTABLE = IPS_SEEN_REPLY | IPS_ASSURED | IPS_FIXED_TIMEOUT | IPS_HELPER
-    # Window scale, SACK, who closed first, liberal. The other flags speak of numbers that a new flow does not have.
+    # Window scale, SACK, who closed first, liberal. The other flags speak of numbers that a new flow does not
+    # have.
     TCP_FLAGS_SETTABLE = 0x0f
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Netlink messages and attributes, read and written with every bound checked; the numbers of ctnetlink.
 
-The numbers are declared here and not taken from the machine's headers, which may be older than its kernel. Sources:
-linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h.
+The numbers are declared here and not taken from the machine's headers, which may be older than its kernel.
+Sources: linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -236,7 +236,10 @@ cdef inline uint32_t align4(uint32_t length) noexcept nogil:
 
 
 cdef inline int next_message(const uint8_t **cursor, uint32_t *left, message_t *message) noexcept nogil:
-    """The next message of a datagram: 1 and `cursor`, `left` moved past it; 0 at the end; -1 where its length is a lie."""
+    """The next message of a datagram.
+
+    1 and `cursor`, `left` moved past it; 0 at the end; -1 where its length is a lie.
+    """
     cdef uint32_t step
     cdef const uint8_t *start = cursor[0]
     if left[0] < NETLINK_HEADER_SIZE:
@@ -258,7 +261,8 @@ cdef inline int next_message(const uint8_t **cursor, uint32_t *left, message_t *
 
 
 cdef inline int next_attribute(const uint8_t **cursor, uint32_t *left, attribute_t *attribute) noexcept nogil:
-    """The next attribute: 1, 0 at the end, -1 where its length runs past the end or is shorter than its header.
+    """The next attribute: 1, 0 at the end, -1 where its length runs past the end or is shorter than its
+    header.
 
     Up to three bytes behind the last one are padding, as for the kernel's nla_ok.
     """
@@ -279,7 +283,8 @@ cdef inline int next_attribute(const uint8_t **cursor, uint32_t *left, attribute
     left[0] -= step
     return 1
 
-# Writing. The first thing that does not fit sets `failed`; what follows it is left out, and finish_message gives 0.
+# Writing. The first thing that does not fit sets `failed`; what follows it is left out, and finish_message
+# gives 0.
 
 cdef struct writer_t:
     uint8_t *data
@@ -336,7 +341,8 @@ cdef inline uint32_t finish_message(writer_t *writer) noexcept nogil:
     return writer.length
 
 
-cdef inline void put_attribute(writer_t *writer, uint16_t type, const void *value, uint16_t length) noexcept nogil:
+cdef inline void put_attribute(writer_t *writer, uint16_t type, const void *value,
+                               uint16_t length) noexcept nogil:
     cdef uint32_t padded = align4(length)
     cdef uint8_t *room = take(writer, ATTRIBUTE_HEADER_SIZE + padded)
     if room == NULL:

@@ -9,7 +9,10 @@ from pyconntrack.core.netlink cimport *
 
 
 def messages(const uint8_t[::1] data not None):
-    """The messages of a datagram: [(type, flags, sequence, whole message), ...]. ValueError where a length is wrong."""
+    """The messages of a datagram: [(type, flags, sequence, whole message), ...].
+
+    ValueError where a length is wrong.
+    """
     cdef const uint8_t *cursor = &data[0] if data.shape[0] else NULL
     cdef uint32_t left = <uint32_t>data.shape[0]
     cdef message_t message
@@ -42,7 +45,10 @@ def attributes(const uint8_t[::1] data not None):
 
 
 def acknowledgement(const uint8_t[::1] payload not None, int flags):
-    """The (errno, text) of an NLMSG_ERROR's payload; errno 0 is success, the text is the kernel's own, if it gave one."""
+    """The (errno, text) of an NLMSG_ERROR's payload.
+
+    Errno 0 is success, the text is the kernel's own, if it gave one.
+    """
     cdef uint32_t skip
     if payload.shape[0] < 4:
         raise ValueError("malformed netlink acknowledgement")
@@ -53,5 +59,6 @@ def acknowledgement(const uint8_t[::1] payload not None, int flags):
         if not flags & NLM_F_CAPPED:
             skip = 4 + align4(load32(&payload[4]))
         if skip <= <uint32_t>payload.shape[0]:
-            text = attributes(payload[skip:]).get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode("utf-8", "replace")
+            said = attributes(payload[skip:]).get(NLMSGERR_ATTR_MSG, b"")
+            text = said.rstrip(b"\0").decode("utf-8", "replace")
     return error, text

@@ -42,8 +42,8 @@ cdef class NetlinkReceiver:
     cdef readonly uint64_t foreign     # datagrams that another process sent, dropped
     cdef readonly uint64_t overruns    # times the kernel said ENOBUFS
 
-    # Datagrams received (they stay until the next call), 0 if none wait, or a negative errno: -ENOBUFS says that the kernel dropped
-    # some, or that one was longer than a slot.
+    # Datagrams received (they stay until the next call), 0 if none wait, or a negative errno: -ENOBUFS says
+    # that the kernel dropped some, or that one was longer than a slot.
     cdef int receive(self) noexcept nogil
     cdef const uint8_t *data(self, int index) noexcept nogil
     cdef uint32_t size(self, int index) noexcept nogil

@@ -19,16 +19,20 @@ cdef extern from "<sched.h>" nogil:
 
 
 def enter_network_namespace(int fd):
-    """Move the calling thread, and no other, into the network namespace that `fd` refers to. Raises OSError."""
+    """Move the calling thread, and no other, into the network namespace that `fd` refers to.
+
+    Raises OSError.
+    """
     if setns(fd, CLONE_NEWNET) < 0:
         raise OSError(errno, os.strerror(errno))
 
 
 cdef class NetlinkReceiver:
-    """Buffers for `messages` datagrams of up to `size` bytes from the descriptor `fd`, which stays the caller's.
+    """Buffers for `messages` datagrams of up to `size` bytes from the descriptor `fd`, which stays the
+    caller's.
 
-    An event of ctnetlink fits into 8 KiB. In a dump, the kernel fills as much as the receiver offers, up to 32 KiB less its
-    own bookkeeping (net/netlink/af_netlink.c); larger buffers gain nothing.
+    An event of ctnetlink fits into 8 KiB. In a dump, the kernel fills as much as the receiver offers, up to
+    32 KiB less its own bookkeeping (net/netlink/af_netlink.c); larger buffers gain nothing.
     """
 
     def __cinit__(self, int fd, int messages=64, uint32_t size=8192):
@@ -88,7 +92,10 @@ cdef class NetlinkReceiver:
         return self.count
 
     cdef void keep(self, int received) noexcept nogil:
-        """Sort out what is not whole or not from the kernel. A loss is told by the next receive, after what did arrive."""
+        """Sort out what is not whole or not from the kernel.
+
+        A loss is told by the next receive, after what did arrive.
+        """
         cdef int slot
         for slot in range(received):
             if self.senders[slot].nl_pid != 0:

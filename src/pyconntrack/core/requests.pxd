@@ -22,7 +22,8 @@ cdef class RequestBatch:
     cdef bint add(self, const flow_t *flow, int command, uint16_t flags) noexcept nogil
     # 0 or a negative errno. All requests were carried out by the kernel when it returns.
     cdef int transmit(self, int fd) noexcept nogil
-    # Reads the answers to what was transmitted: how many failed, or a negative errno; -ENOBUFS where answers were lost.
+    # Reads the answers to what was transmitted: how many failed, or a negative errno; -ENOBUFS where answers
+    # were lost.
     cdef int gather(self, int fd) noexcept nogil
     # errno of the request at `position`, 0 if it succeeded, ENOBUFS if its answer was lost.
     cdef int error_at(self, Py_ssize_t position) noexcept nogil

@@ -2,8 +2,8 @@
 # cython: language_level=3
 """Many requests to one send, and their errors matched by sequence number.
 
-The kernel carries out every request of a datagram before sendmsg returns, and queues an NLMSG_ERROR for each that failed. The last
-request asks for an acknowledgement, so that silence never passes for success.
+The kernel carries out every request of a datagram before sendmsg returns, and queues an NLMSG_ERROR for each
+that failed. The last request asks for an acknowledgement, so that silence never passes for success.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -32,9 +32,9 @@ cdef enum:
 cdef class RequestBatch:
     """Requests for up to `capacity_bytes` of messages, sent as one datagram.
 
-    The socket should have NETLINK_CAP_ACK set, so that answers are short, and a receive buffer of `receive_buffer` bytes; its send buffer
-    must hold `capacity_bytes`. It must not have NETLINK_NO_ENOBUFS set, which would hide a loss. Past 8 KiB, the cost of
-    a request falls no further.
+    The socket should have NETLINK_CAP_ACK set, so that answers are short, and a receive buffer of
+    `receive_buffer` bytes; its send buffer must hold `capacity_bytes`. It must not have NETLINK_NO_ENOBUFS
+    set, which would hide a loss. Past 8 KiB, the cost of a request falls no further.
     """
 
     def __cinit__(self, uint32_t capacity_bytes=65536, uint32_t first_sequence=1):
@@ -59,8 +59,8 @@ cdef class RequestBatch:
         cdef uint32_t length
         if self.count == self.count_limit:
             return False
-        length = encode_flow(flow, command, flags, self.first_sequence + <uint32_t>self.count, self.buffer + self.used,
-                             self.capacity - self.used)
+        length = encode_flow(flow, command, flags, self.first_sequence + <uint32_t>self.count,
+                             self.buffer + self.used, self.capacity - self.used)
         if length == 0:
             return False
         self.last_message = self.used
@@ -126,7 +126,10 @@ cdef class RequestBatch:
         return -ENOBUFS if self.errors_lost else <int>self.failed
 
     cdef void settle(self) noexcept nogil:
-        """Silence means success, for answers come in order: but not behind the last one, where some were lost."""
+        """Silence means success, for answers come in order.
+
+        But not behind the last one, where some were lost.
+        """
         cdef Py_ssize_t position = self.count - 1
         if self.errors_lost:
             while position >= 0 and self.outcomes[position] == OUTCOME_UNKNOWN:
@@ -143,7 +146,10 @@ cdef class RequestBatch:
         return self.outcomes[position]
 
     def add_flows(self, FlowBatch batch not None, Py_ssize_t start, int command, int flags):
-        """Add the flows from index `start` on until the batch is full; the index behind the last one that was added."""
+        """Add the flows from index `start` on until the batch is full.
+
+        The index behind the last one that was added.
+        """
         cdef Py_ssize_t index = start
         if start < 0 or start > batch.length:
             raise IndexError("flow index out of range")
@@ -173,8 +179,9 @@ cdef class RequestBatch:
             raise OSError(-code, os.strerror(-code))
 
     def collect(self, int fd):
-        """Read the answers: [(position, errno), ...] of the requests that failed. Raises OSError where the socket fails.
+        """Read the answers: [(position, errno), ...] of the requests that failed.
 
+        Raises OSError where the socket fails.
         Where answers were lost (ENOBUFS), each request whose outcome is unknown is listed with ENOBUFS.
         """
         cdef int code
@@ -185,10 +192,12 @@ cdef class RequestBatch:
             raise OSError(-code, os.strerror(-code))
         if code == 0:
             return []
-        return [(position, self.outcomes[position]) for position in range(self.count) if self.outcomes[position] > 0]
+        outcomes = [(position, self.outcomes[position]) for position in range(self.count)]
+        return [outcome for outcome in outcomes if outcome[1] > 0]
 
 
-cdef void put_selected_tuple(writer_t *writer, uint16_t kind, const tuple_t *value, uint32_t selected) noexcept nogil:
+cdef void put_selected_tuple(writer_t *writer, uint16_t kind, const tuple_t *value,
+                             uint32_t selected) noexcept nogil:
     """Only the fields named by CTA_FILTER flags."""
     cdef uint32_t outer = begin_nest(writer, kind)
     cdef uint32_t nest
@@ -234,15 +243,15 @@ def table_request(int command, int flags, uint32_t sequence, int family=0, mark=
                   FlowBatch tuples=None, uint32_t original_fields=0, uint32_t reply_fields=0):
     """A request about the whole table: a dump, a flush, statistics.
 
-    `mark` and `status` are (value, mask). `tuples` holds one flow whose original and reply are compared in the fields that
-    `original_fields` and `reply_fields` name (CTA_FILTER_F_*).
+    `mark` and `status` are (value, mask). `tuples` holds one flow whose original and reply are compared in
+    the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*).
     """
     cdef uint8_t out[FLOW_MESSAGE_MAX]
     cdef writer_t writer
     cdef uint32_t nest, length
     start_writer(&writer, out, FLOW_MESSAGE_MAX)
-    put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST), sequence,
-               <uint8_t>family)
+    put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST),
+               sequence, <uint8_t>family)
     if command == IPCTNL_MSG_CT_DELETE and family != 0:
         # A flush looks at the family only in a message of this version; a dump looks always.
         out[NETLINK_HEADER_SIZE + 1] = 1
