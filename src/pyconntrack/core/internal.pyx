@@ -74,7 +74,8 @@ cdef class InternalCache:
             return
         derive_nat(event)
         normalise(event)
-        if not same:
+        # A new flow can have the id of the one before it, whose end was not told: nothing of that one stays.
+        if not same or event.event == EVENT_NEW:
             number = self.insert(number, event, hash, now)
         else:
             self.overlay(number, event, now)
