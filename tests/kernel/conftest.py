@@ -10,9 +10,6 @@ import pytest
 from pyconntrack import ConntrackTable
 from testbed import Testbed
 from testbed.namespace import Namespace
-from testbed.pytest_plugin import bed
-
-__all__ = ["bed"]
 
 
 @pytest.fixture

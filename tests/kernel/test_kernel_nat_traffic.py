@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from pyconntrack import ConntrackTable, Flow, Nat, Protocol, Status, Tuple
+from pyconntrack import ConntrackTable, Flow, FlowBatch, Nat, Protocol, Status, Tuple
+from pyconntrack.core.kernel_codec import encode
 from testbed.namespace import Namespace
 
 # Translation happens in hooks that exist only where a ruleset has chains of this type; tracking, only where a
@@ -96,12 +97,11 @@ def test_packets_are_translated(
 
 
 def test_a_translated_reply_alone_translates_nothing(table: ConntrackTable, namespace: Namespace) -> None:
-    from pyconntrack.core.batch import FlowBatch
-    from pyconntrack.core.kernel_codec import encode
-
     namespace.nft(HOOKS)
     flow = replace(translated(4), destination_nat=None)
     batch = FlowBatch()
     replace(flow, reply=Tuple(ENDS[4][SERVER], ENDS[4][CLIENT], Protocol.UDP, 3000, 1000)).add_to(batch)
     table._socket.request(encode(batch, 0, 0, 0x604, 1), 1)
     assert reaches_nobody(namespace)
+    (found,) = table
+    assert found.original == flow.original
