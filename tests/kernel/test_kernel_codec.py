@@ -97,6 +97,7 @@ def test_what_is_encoded_is_decoded(values: dict[str, Any]) -> None:
     assert round_trip(values) == {**values, "event": 2}
 
 
+@settings(deadline=None)
 @given(flows(), u32)
 def test_a_delete_names_the_flow_and_no_more(values: dict[str, Any], number: int) -> None:
     names = {name: value for name, value in values.items() if name in ("original", "zone", "original_zone")}

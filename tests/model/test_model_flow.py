@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pyconntrack
@@ -87,6 +87,7 @@ def any_given(nat: Nat) -> bool:
     return nat != Nat()
 
 
+@settings(deadline=None)
 @given(flows())
 def test_a_flow_goes_to_the_record_and_back(flow: Flow) -> None:
     batch = FlowBatch()
