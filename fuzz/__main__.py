@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Push random and mutated datagrams and netlink messages into the daemon's doors: python -m fuzz --count 1000000
+
+Nothing may raise, crash or run away, and what the caches hold afterwards must be what a peer can read. The same seed and count
+repeat a run exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import sys
+import time
+from random import Random
+
+from fuzz.doors import SENDERS, KernelDoor, NetworkDoor, make_datagrams, make_flows, make_netlink, make_variant
+
+FLOWS = 60
+PER_TURN = 1000
+
+
+def fuzz_network(seed: int, count: int, show: bool) -> NetworkDoor:
+    random = Random(f"network/{seed}")
+    flows = make_flows(random, FLOWS)
+    samples = make_datagrams(random, flows)
+    door = NetworkDoor(random, flows, make_netlink(random, flows))
+    now = 0.0
+    for number in range(count):
+        datagram = make_variant(random, samples)
+        sender = SENDERS[number % len(SENDERS)]
+        if show:
+            print(number, sender, datagram.hex(), flush=True)
+        door.push(datagram, sender, now)
+        if number % PER_TURN == 0:
+            now += 0.5
+            door.answer(now)
+            door.check()
+    return door
+
+
+def fuzz_kernel(seed: int, count: int, show: bool) -> KernelDoor:
+    random = Random(f"kernel/{seed}")
+    samples = make_netlink(random, make_flows(random, FLOWS))
+    door = KernelDoor()
+    for number in range(count):
+        data = make_variant(random, samples)
+        if show:
+            print(number, data.hex(), flush=True)
+        door.push(data, door.cache.resyncing and random.random() < 0.5, number // 1000)
+        if number % PER_TURN == 0:
+            door.turn()
+    door.turn()
+    return door
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m fuzz")
+    parser.add_argument("--count", type=int, default=1_000_000, help="datagrams, and a quarter of it netlink messages")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--show", action="store_true", help="print each input before it is used, to find a crash")
+    arguments = parser.parse_args()
+    faulthandler.enable()
+    print(f"python -m fuzz --count {arguments.count} --seed {arguments.seed}")
+    begin = time.monotonic()
+    network = fuzz_network(arguments.seed, arguments.count, arguments.show)
+    for session in network.sessions:
+        print(
+            f"{type(session).__name__.lower()}: {arguments.count} datagrams, {session.messages_received} messages taken, "
+            f"{session.external.malformed} malformed bodies, {session.errors}, {len(session.external)} flows"
+        )
+    kernel = fuzz_kernel(arguments.seed, arguments.count // 4, arguments.show)
+    print(
+        f"kernel: {arguments.count // 4} datagrams, {kernel.cache.malformed} malformed, {len(kernel.cache)} flows, "
+        f"{kernel.cache.counters.created} created"
+    )
+    print(f"{network.sent} datagrams sent in answer, {time.monotonic() - begin:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Some hundred seeds of the simulation, and whether it can fail at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyconntrack.core.external import ExternalCache
+from tests.replication.invariant import DivergenceError
+from tests.replication.kernel import SimulatedKernel
+from tests.replication.node import Node
+from tests.replication.simulation import Simulation
+
+SEEDS_PER_TEST = 25
+
+
+@pytest.mark.parametrize("first", range(0, 200, SEEDS_PER_TEST))
+@pytest.mark.parametrize(("mode", "digests"), [("ftfw", True), ("ftfw", False), ("notrack", True)])
+def test_caches_become_equal(mode: str, digests: bool, first: int) -> None:
+    for seed in range(first, first + SEEDS_PER_TEST):
+        Simulation(seed, mode, digests).run()
+
+
+def test_a_seed_replays_exactly() -> None:
+    traces: list[list[str]] = [[], []]
+    for trace in traces:
+        Simulation(5, "ftfw", trace=trace.append).run()
+    assert traces[0] == traces[1]
+    assert len(traces[0]) > 100
+
+
+def test_an_undrained_queue_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events from before a loss that are taken for newer than the dump leave the cache wrong: the invariant says so."""
+    monkeypatch.setattr(Node, "_drain", lambda self, now: None)
+    with pytest.raises(DivergenceError):
+        for seed in range(50):
+            Simulation(seed, "ftfw").run()
+
+
+def test_a_lost_event_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(kernel: SimulatedKernel) -> bytes | None:
+        kernel._loss_told = True
+        return original(kernel)
+
+    original = SimulatedKernel.receive
+    monkeypatch.setattr(SimulatedKernel, "receive", forget)
+    with pytest.raises(DivergenceError):
+        for seed in range(50):
+            Simulation(seed, "ftfw").run()
+
+
+def test_a_message_that_is_not_applied_is_found() -> None:
+    simulation = Simulation(3, "notrack")
+    simulation.run()
+    receiver = simulation.nodes["left"]
+    receiver.external = ExternalCache()
+    with pytest.raises(DivergenceError):
+        simulation._report_divergence()
