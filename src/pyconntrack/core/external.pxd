@@ -14,6 +14,8 @@ cdef struct owner_t:
     uint64_t fresh_digest      # of those that came since its last resync began
     uint32_t count
     uint32_t fresh_count
+    uint32_t swept             # slots that the sweep has looked at
+    bint sweeping              # what is not fresh is left over, and being dropped
     uint16_t epoch
 
 cdef class ExternalCache:
@@ -23,9 +25,11 @@ cdef class ExternalCache:
     cdef readonly uint64_t ignored         # expectations, while they are not replicated
     cdef readonly uint32_t run_length      # messages that the last apply_run took
     cdef readonly uint8_t run_flags        # and the flags that they carried
+    cdef readonly uint32_t sweeps          # owners whose left-over entries are being dropped
     cdef owner_t owners[64]
 
     cdef void take(self, const uint8_t *message, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
     cdef void store(self, const flow_t *flow, uint8_t owner, uint32_t now) noexcept nogil
     cdef void forget(self, const flow_t *flow, uint8_t owner) noexcept nogil
+    cdef void sweep_owner(self, uint8_t owner, uint32_t limit) noexcept nogil
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil

@@ -5,7 +5,7 @@
 Each message carries a flow whole, so it replaces the entry. Each entry has an owner, the node whose message came last. Per owner the
 cache keeps a count and a digest, the sum of the digests of its entries' bodies, to compare with what the owner says of its internal
 cache; and the same of those entries that have come since its last resync began. Where the fresh ones alone are what the owner
-has, the others are left over from flows whose end was never heard of, and settle() drops them.
+has, the others are left over from flows whose end was never heard of: settle() finds that out and sweep() drops them.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -146,27 +146,49 @@ cdef class ExternalCache:
         state.epoch = 1 if state.epoch == 0xffff else state.epoch + 1
         state.fresh_digest = 0
         state.fresh_count = 0
+        if state.sweeping:
+            state.sweeping = False
+            self.sweeps -= 1
 
     def settle(self, uint8_t owner, uint32_t count, uint64_t digest):
-        """Compare with what the owner says of its internal cache. True where both are, or now become, equal.
+        """Compare with what the owner says of its internal cache. True where both are equal, or will be.
 
-        Entries that are left over are dropped where the fresh ones alone are what the owner has.
+        They will be where the fresh entries alone are what the owner has: the others are left over, for sweep() to drop.
         """
         cdef owner_t *state = &self.owners[owner % OWNERS]
-        cdef uint32_t number
-        cdef slot_t *slot
         if state.count == count and state.digest == digest:
             return True
         if state.fresh_count != count or state.fresh_digest != digest:
             return False
-        with nogil:
-            for number in range(self.table.top):
-                slot = self.table.at(number)
-                if slot.flags & SLOT_INDEXED and slot.owner == owner and slot.epoch != state.epoch:
-                    self.account(slot, False)
-                    self.table.remove(number)
-                    self.counters.destroyed += 1
+        if not state.sweeping:
+            state.sweeping = True
+            state.swept = 0
+            self.sweeps += 1
         return True
+
+    def sweep(self, uint32_t limit):
+        """Drop entries that settle() found to be left over, looking at `limit` slots for each owner. True while there are more."""
+        cdef uint8_t owner
+        for owner in range(OWNERS):
+            if self.owners[owner].sweeping:
+                with nogil:
+                    self.sweep_owner(owner, limit)
+        return self.sweeps > 0
+
+    cdef void sweep_owner(self, uint8_t owner, uint32_t limit) noexcept nogil:
+        cdef owner_t *state = &self.owners[owner]
+        cdef uint32_t last = min(self.table.top, state.swept + limit)
+        cdef slot_t *slot
+        while state.swept < last:
+            slot = self.table.at(state.swept)
+            if slot.flags & SLOT_INDEXED and slot.owner == owner and slot.epoch != state.epoch:
+                self.account(slot, False)
+                self.table.remove(state.swept)
+                self.counters.destroyed += 1
+            state.swept += 1
+        if state.swept >= self.table.top:
+            state.sweeping = False
+            self.sweeps -= 1
 
     def flush(self):
         """Forget every entry. Returns how many there were."""
@@ -176,5 +198,7 @@ cdef class ExternalCache:
         for i in range(OWNERS):
             self.owners[i].digest = self.owners[i].fresh_digest = 0
             self.owners[i].count = self.owners[i].fresh_count = 0
+            self.owners[i].sweeping = False
+        self.sweeps = 0
         self.counters.destroyed += removed
         return removed

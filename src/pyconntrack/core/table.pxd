@@ -6,6 +6,7 @@ from pyconntrack.core.wire cimport key_t
 cdef enum:
     NONE = 0xffffffff          # no slot
     SLOTS_PER_CHUNK = 4096
+    SEGMENTS = 256             # of the index
 
 # Which queue a slot waits in.
 cdef enum:
@@ -41,13 +42,17 @@ cdef struct bucket_t:
     uint32_t hash
     uint32_t slot              # number + 1, so that zero is empty
 
+cdef struct segment_t:
+    bucket_t *buckets
+    uint32_t mask              # buckets - 1
+    uint32_t count             # of those in use
+
 cdef class FlowTable:
     cdef readonly uint32_t limit
     cdef uint32_t count        # slots that the index knows
     cdef uint32_t used         # slots in use at all
     cdef uint32_t top          # slots ever used: numbers below it may be walked
-    cdef bucket_t *buckets
-    cdef uint32_t mask         # buckets - 1
+    cdef segment_t segments[256]
     cdef slot_t **chunks
     cdef uint32_t chunk_count
     cdef uint32_t free_slot    # head of the free list, linked by `next`
@@ -72,6 +77,7 @@ cdef class FlowTable:
     cdef uint8_t *take_body(self, uint32_t length) noexcept nogil
     cdef void give_body(self, uint8_t *body, uint32_t length) noexcept nogil
     cdef uint32_t take_slot(self) noexcept nogil
-    cdef int grow_index(self) noexcept nogil
+    cdef int grow(self, segment_t *segment) noexcept nogil
+    cdef segment_t *segment_of(self, uint32_t hash) noexcept nogil
 
 cdef uint64_t digest_body(const uint8_t *body, uint32_t length) noexcept nogil

@@ -3,7 +3,7 @@
 """The flow table: a million flows, each kept as the message that would be sent.
 
 Three parts. An index by original tuple and zone: open addressing with linear probing, the hash beside the slot number, so that
-a miss costs no visit to the slot. Slots of fixed size with what a cache must remember of an entry. Bodies in blocks, in size classes
+a miss costs no visit to the slot; in segments by the hash's upper bits, each of which grows by itself, so that no growth takes long. Slots of fixed size with what a cache must remember of an entry. Bodies in blocks, in size classes
 of eight bytes with a free list each, so that what one flow leaves the next one takes.
 
 Slots have numbers that stay while the entry lives: queues link by number, walks go by number and survive any change in between.
@@ -32,7 +32,7 @@ cdef extern from *:
 cdef enum:
     BLOCK_SIZE = 1 << 20
     CLASS_SIZE = 8
-    BUCKETS_MIN = 64
+    BUCKETS_MIN = 16           # of a segment
 
 cdef uint64_t PRIME_1 = 0xa0761d6478bd642fULL
 cdef uint64_t PRIME_2 = 0xe7037ed1a0b428dbULL
@@ -62,18 +62,22 @@ cdef class FlowTable:
 
     def __cinit__(self, *, uint32_t limit=0, uint32_t buckets=0):
         cdef uint32_t size = BUCKETS_MIN
-        while size < buckets and size < 1 << 26:
+        cdef uint32_t i
+        while size * SEGMENTS < buckets and size < 1 << 18:
             size *= 2
         self.limit = limit if limit else 0x7fffffff
         self.seed = int.from_bytes(os.urandom(8), "little")
         self.free_slot = NONE
-        self.buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
-        if self.buckets == NULL:
-            raise MemoryError
-        self.mask = size - 1
+        for i in range(SEGMENTS):
+            self.segments[i].buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
+            if self.segments[i].buckets == NULL:
+                raise MemoryError
+            self.segments[i].mask = size - 1
 
     def __dealloc__(self):
-        free(self.buckets)
+        cdef uint32_t i
+        for i in range(SEGMENTS):
+            free(self.segments[i].buckets)
         self.release()
 
     cdef void release(self) noexcept nogil:
@@ -88,6 +92,7 @@ cdef class FlowTable:
 
     cdef void clear(self) noexcept nogil:
         """Forget every entry at once, and give back their memory. Slot numbers begin anew."""
+        cdef uint32_t i
         self.release()
         self.chunks = NULL
         self.chunk_count = 0
@@ -97,7 +102,9 @@ cdef class FlowTable:
         self.free_slot = NONE
         self.count = self.used = self.top = 0
         memset(self.free_bodies, 0, sizeof(self.free_bodies))
-        memset(self.buckets, 0, (<size_t>self.mask + 1) * sizeof(bucket_t))
+        for i in range(SEGMENTS):
+            self.segments[i].count = 0
+            memset(self.segments[i].buckets, 0, (<size_t>self.segments[i].mask + 1) * sizeof(bucket_t))
 
     def __len__(self):
         return self.count
@@ -105,7 +112,11 @@ cdef class FlowTable:
     @property
     def memory(self):
         """Bytes held: index, slots and bodies."""
-        return ((<size_t>self.mask + 1) * sizeof(bucket_t)
+        cdef uint32_t i
+        cdef size_t buckets = 0
+        for i in range(SEGMENTS):
+            buckets += <size_t>self.segments[i].mask + 1
+        return (buckets * sizeof(bucket_t)
                 + <size_t>self.chunk_count * SLOTS_PER_CHUNK * sizeof(slot_t)
                 + <size_t>self.block_count * BLOCK_SIZE)
 
@@ -124,29 +135,34 @@ cdef class FlowTable:
         state = fold(state ^ self.seed, PRIME_2)
         return <uint32_t>(state ^ (state >> 32))
 
+    cdef segment_t *segment_of(self, uint32_t hash) noexcept nogil:
+        return &self.segments[hash >> 24]
+
     cdef uint32_t find(self, const key_t *key, uint32_t hash) noexcept nogil:
         """The slot of the flow that `key` names, or NONE."""
-        cdef uint32_t position = hash & self.mask
+        cdef segment_t *segment = self.segment_of(hash)
+        cdef uint32_t position = hash & segment.mask
         cdef bucket_t *bucket
         cdef slot_t *slot
         while True:
-            bucket = &self.buckets[position]
+            bucket = &segment.buckets[position]
             if bucket.slot == 0:
                 return NONE
             if bucket.hash == hash:
                 slot = self.at(bucket.slot - 1)
                 if body_has_key(slot.body, slot.length, slot.zone, key):
                     return bucket.slot - 1
-            position = (position + 1) & self.mask
+            position = (position + 1) & segment.mask
 
     cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil:
         """Add a flow that is not there. NONE where the table is at its limit or memory is short."""
+        cdef segment_t *segment = self.segment_of(hash)
         cdef uint32_t number
         cdef slot_t *slot
         cdef uint32_t position
         if self.count >= self.limit:
             return NONE
-        if <uint64_t>(self.count + 1) * 5 > (<uint64_t>self.mask + 1) * 4 and self.grow_index() < 0:
+        if (segment.count + 1) * 5 > (segment.mask + 1) * 4 and self.grow(segment) < 0:
             return NONE
         number = self.add_unindexed(body, length)
         if number == NONE:
@@ -155,11 +171,12 @@ cdef class FlowTable:
         slot.hash = hash
         slot.zone = key.zone
         slot.flags = SLOT_INDEXED
-        position = hash & self.mask
-        while self.buckets[position].slot:
-            position = (position + 1) & self.mask
-        self.buckets[position].hash = hash
-        self.buckets[position].slot = number + 1
+        position = hash & segment.mask
+        while segment.buckets[position].slot:
+            position = (position + 1) & segment.mask
+        segment.buckets[position].hash = hash
+        segment.buckets[position].slot = number + 1
+        segment.count += 1
         self.count += 1
         return number
 
@@ -198,21 +215,24 @@ cdef class FlowTable:
 
     cdef void unindex(self, uint32_t number) noexcept nogil:
         """Take an entry out of the index; later ones of its run move up, so that no gap hides them."""
-        cdef uint32_t hole = self.at(number).hash & self.mask
+        cdef segment_t *segment = self.segment_of(self.at(number).hash)
+        cdef uint32_t mask = segment.mask
+        cdef uint32_t hole = self.at(number).hash & mask
         cdef uint32_t position, home
-        while self.buckets[hole].slot != number + 1:
-            hole = (hole + 1) & self.mask
+        while segment.buckets[hole].slot != number + 1:
+            hole = (hole + 1) & mask
         position = hole
         while True:
-            position = (position + 1) & self.mask
-            if self.buckets[position].slot == 0:
+            position = (position + 1) & mask
+            if segment.buckets[position].slot == 0:
                 break
-            home = self.buckets[position].hash & self.mask
-            if ((position - home) & self.mask) >= ((position - hole) & self.mask):
-                self.buckets[hole] = self.buckets[position]
+            home = segment.buckets[position].hash & mask
+            if ((position - home) & mask) >= ((position - hole) & mask):
+                segment.buckets[hole] = segment.buckets[position]
                 hole = position
-        self.buckets[hole].slot = 0
+        segment.buckets[hole].slot = 0
         self.at(number).flags &= ~SLOT_INDEXED
+        segment.count -= 1
         self.count -= 1
 
     cdef void remove(self, uint32_t number) noexcept nogil:
@@ -277,19 +297,20 @@ cdef class FlowTable:
         self.used += 1
         return number
 
-    cdef int grow_index(self) noexcept nogil:
-        cdef uint32_t size = (self.mask + 1) * 2
+    cdef int grow(self, segment_t *segment) noexcept nogil:
+        """Double a segment of the index. Returns 0, or -1 for want of memory."""
+        cdef uint32_t size = (segment.mask + 1) * 2
         cdef bucket_t *buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
         cdef uint32_t i, position
         if buckets == NULL:
             return -1
-        for i in range(self.mask + 1):
-            if self.buckets[i].slot:
-                position = self.buckets[i].hash & (size - 1)
+        for i in range(segment.mask + 1):
+            if segment.buckets[i].slot:
+                position = segment.buckets[i].hash & (size - 1)
                 while buckets[position].slot:
                     position = (position + 1) & (size - 1)
-                buckets[position] = self.buckets[i]
-        free(self.buckets)
-        self.buckets = buckets
-        self.mask = size - 1
+                buckets[position] = segment.buckets[i]
+        free(segment.buckets)
+        segment.buckets = buckets
+        segment.mask = size - 1
         return 0

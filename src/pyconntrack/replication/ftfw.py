@@ -11,6 +11,8 @@ from a peer.
   one numbered earlier       dropped, whatever it holds
   an ACK                     what it names leaves the resend queue
   a NACK                     what it names moves back to the sending queue, to go out under new numbers
+  an ACK that passes some by what is older than an ACK of a second ago, and neither acknowledged nor NACKed,
+                             goes out again: its answer is lost, or the peer began to follow only later
   a HELLO                    the peer has started: its numbers begin anew, and what it has not acknowledged
                              goes out again; the next message says HELLO-BACK
   a HELLO-BACK               the peer has heard that this node started; no more HELLO
@@ -22,6 +24,8 @@ acknowledged (an older node with a larger window, or no node at all) that many a
 """
 
 from __future__ import annotations
+
+import math
 
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
@@ -39,7 +43,7 @@ from pyconntrack.replication.messages import (
     read_range,
 )
 from pyconntrack.replication.peer import Peer
-from pyconntrack.replication.session import TICK, Session
+from pyconntrack.replication.session import Session
 
 STALL = 0.02
 
@@ -61,7 +65,8 @@ class Ftfw(Session):
         self.window = max(2048, 4 * ack_window)
         self._saying_hello = True
         self._answer_hello = False
-        self._first_ack = False
+        self._acknowledged_from: int | None = None
+        self._overtaken: int | None = None
         self._paced_until = 0.0
         self._granted = 0
 
@@ -103,9 +108,8 @@ class Ftfw(Session):
             flags = message.flags
             end = message.offset + message.length
             self._take_control(datagram, message, peer, now)
-        if flags & HELLO_BACK and self._saying_hello:
+        if flags & HELLO_BACK:
             self._saying_hello = False
-            self._first_ack = True
         return end
 
     def _hear_hello(self, message: Message, peer: Peer) -> None:
@@ -137,12 +141,7 @@ class Ftfw(Session):
             if before(last, first):
                 self.errors.malformed_header += 1
             elif message.flags & ACK:
-                if self._first_ack:
-                    # The peer began to follow at `first`: what went out before, it never had.
-                    self._first_ack = False
-                    self.internal.queue.send_again(
-                        (first - 0x7FFFFFFF) & 0xFFFFFFFF, (first - 1) & 0xFFFFFFFF
-                    )
+                self._acknowledged_from = first
                 self.internal.queue.acknowledge(first, last)
                 self._paced_until = 0.0
                 self._granted = 0
@@ -156,14 +155,14 @@ class Ftfw(Session):
     def _queue_resync(self) -> None:
         self.internal.queue.push_control(RESYNC, 0, 0)
 
-    def advance(self, now: float) -> None:
-        if now < self._next_tick:
-            return
-        self._next_tick = now + TICK
+    def _tick(self) -> None:
         for peer in self.peers.values():
             if peer.unacknowledged:
                 self._acknowledge(peer)
-        self._alive_due = True
+        if self._overtaken is not None:
+            before_it = (self._overtaken - 1) & 0xFFFFFFFF
+            self.internal.queue.send_again((self._overtaken - 0x7FFFFFFF) & 0xFFFFFFFF, before_it)
+        self._overtaken, self._acknowledged_from = self._acknowledged_from, None
 
     def fill(self, out: Datagrams, now: float) -> int:
         queue = self.internal.queue
@@ -193,7 +192,5 @@ class Ftfw(Session):
         self._granted = self.window
         return self.window
 
-    def deadline(self) -> float:
-        if self.internal.queue.waiting and self._paced_until:
-            return min(self._paced_until, self._next_tick)
-        return self._next_tick
+    def _send_deadline(self) -> float:
+        return self._paced_until if self.internal.queue.waiting and self._paced_until else math.inf

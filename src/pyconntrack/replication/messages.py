@@ -65,7 +65,10 @@ def before(first: int, second: int) -> bool:
 
 
 def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message | None:
-    """The message at `offset`; None, and counted in `errors`, where the rest of the datagram holds none."""
+    """The message at `offset`; None where the rest of the datagram holds none.
+
+    One that is whole but means nothing comes as a control message without flags. Both are counted in `errors`.
+    """
     header = read_header(datagram, offset)
     if header is None:
         errors.truncated += 1
@@ -77,13 +80,16 @@ def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message
         errors.malformed_header += 1
     elif length > len(datagram) - offset:
         errors.truncated += 1
-    elif kind > TYPE_EXPECT_DESTROY and kind != TYPE_CONTROL:
-        errors.bad_type += 1
     else:
         message = Message(offset, kind, flags, length, sequence)
         if message.is_data or _control_is_sound(message):
             return message
-        errors.bad_size += 1
+        if kind > TYPE_EXPECT_DESTROY and kind != TYPE_CONTROL:
+            errors.bad_type += 1
+        else:
+            errors.bad_size += 1
+        # It has a number, which is not lost: else it would be asked for, and sent, again and again.
+        return message._replace(type=TYPE_CONTROL, flags=0)
     return None
 
 

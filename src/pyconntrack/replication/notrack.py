@@ -12,13 +12,15 @@ Nothing tells how fast the peers can take messages, so a bulk goes out at BULK_R
 
 from __future__ import annotations
 
+import math
+
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.queue import write_control
 from pyconntrack.replication.messages import DIGEST, RESYNC, before, read_message
 from pyconntrack.replication.peer import Peer
-from pyconntrack.replication.session import TICK, Session
+from pyconntrack.replication.session import Session
 
 # Messages a second, and how many may go at once after a pause.
 BULK_RATE = 200_000
@@ -69,10 +71,8 @@ class Notrack(Session):
     def _queue_resync(self) -> None:
         self._resync_due = True
 
-    def advance(self, now: float) -> None:
-        if now >= self._next_tick:
-            self._next_tick = now + TICK
-            self._alive_due = True
+    def _tick(self) -> None:
+        """Nothing is acknowledged."""
 
     def fill(self, out: Datagrams, now: float) -> int:
         queue = self.internal.queue
@@ -89,7 +89,5 @@ class Notrack(Session):
             written += self._write_alive(out, 0)
         return written
 
-    def deadline(self) -> float:
-        if self.internal.queue.waiting:
-            return self._credited + BURST / 2 / BULK_RATE
-        return self._next_tick
+    def _send_deadline(self) -> float:
+        return self._credited + BURST / 2 / BULK_RATE if self.internal.queue.waiting else math.inf

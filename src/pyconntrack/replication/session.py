@@ -9,6 +9,7 @@ until it writes nothing.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Hashable
 
 from pyconntrack.core.datagrams import Datagrams
@@ -20,6 +21,8 @@ from pyconntrack.replication.peer import Peer
 
 OWNERS_MAX = 64
 TICK = 1.0
+# Entries of the external cache that are looked at, or dropped, in one go: a few milliseconds.
+SWEEP_SLOTS = 20_000
 
 
 class Session(abc.ABC):
@@ -66,9 +69,18 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None: ...
 
-    @abc.abstractmethod
     def advance(self, now: float) -> None:
         """Do what is due by the time `now`."""
+        if self.external.sweeps:
+            self.external.sweep(SWEEP_SLOTS)
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+            self._alive_due = True
+            self._tick()
+
+    @abc.abstractmethod
+    def _tick(self) -> None:
+        """Do what the mode does each second, beside sending an ALIVE."""
 
     @abc.abstractmethod
     def fill(self, out: Datagrams, now: float) -> int:
@@ -77,9 +89,13 @@ class Session(abc.ABC):
         Returns how many; 0 when nothing is left to do now.
         """
 
-    @abc.abstractmethod
     def deadline(self) -> float:
-        """When advance() or fill() has something to do next, if nothing happens before."""
+        """When advance() or fill() has something to do, if nothing happens before; long ago for at once."""
+        return -math.inf if self.external.sweeps else min(self._next_tick, self._send_deadline())
+
+    @abc.abstractmethod
+    def _send_deadline(self) -> float:
+        """When what has to wait may go out; infinity where nothing waits."""
 
     def request_resync(self, now: float) -> None:
         """Ask the peers for all they have, those that are not known yet included."""
