@@ -88,20 +88,17 @@ class DatagramChannel:
         and counted.
         """
         while first < len(datagrams):
-            try:
-                sent = datagrams.send(self.sender.fileno(), first)
-            except OSError as error:
-                # A refusal that is the answer to an earlier datagram says nothing of this one.
-                self.send_errors += 1
-                if error.errno != errno.ECONNREFUSED:
-                    first += 1
-                continue
+            sent, failure = datagrams.send(self.sender.fileno(), first)
             self.packets_sent += sent - first
-            if sent < len(datagrams):
-                return sent
             first = sent
+            if failure == errno.EAGAIN:
+                return first
+            if failure:
+                self.send_errors += 1
+                # This one is the answer to an earlier datagram, and says nothing of the next.
+                first += failure != errno.ECONNREFUSED
         self.bytes_sent += datagrams.bytes_filled
-        return first
+        return len(datagrams)
 
     def receive(self) -> list[tuple[bytes, str]]:
         """The datagrams that wait, some tens at most, with their senders; those of strangers are left out."""
@@ -145,7 +142,6 @@ class DatagramChannel:
 
     def _receiving(self, opened: socket.socket) -> None:
         link = self.link
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if link.receive_buffer:
             _set_buffer(opened, SO_RCVBUFFORCE, socket.SO_RCVBUF, link.receive_buffer)
         opened.bind(self._destination(link.address))

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from pyconntrack.core.netlink_receiver cimport iovec_t, mmsghdr_t
+from pyconntrack.core.wire cimport BODY_MAX, HEADER_SIZE
 
 cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr_t *messages, unsigned int count, int flags)
@@ -21,15 +22,19 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     NAME_SIZE = 128            # sizeof(struct sockaddr_storage)
     RECEIVE_SIZE = 65536       # no datagram is longer
+    SIZE_MIN = HEADER_SIZE + BODY_MAX
 
 
 cdef class Datagrams:
-    """Datagrams to send: `capacity` of them, each of at most `size` bytes, filled with whole messages one after another."""
+    """Datagrams to send: `capacity` of them, each of at most `size` bytes, filled with whole messages one after another.
+
+    Any message has room in a datagram of SIZE_MIN bytes.
+    """
 
     def __cinit__(self, uint32_t size, uint32_t capacity=64):
         cdef uint32_t i
-        if not 64 <= size <= 65507 or not 1 <= capacity <= 1024:
-            raise ValueError(f"{capacity} datagrams of {size} bytes: from 1 to 1024 of 64 to 65507 bytes can be had")
+        if not SIZE_MIN <= size <= 65507 or not 1 <= capacity <= 1024:
+            raise ValueError(f"{capacity} datagrams of {size} bytes: from 1 to 1024 of {SIZE_MIN} to 65507 bytes can be had")
         self.size = size
         self.capacity = capacity
         self.memory = <uint8_t *>malloc(<size_t>size * capacity)
@@ -86,29 +91,23 @@ cdef class Datagrams:
     def send(self, int fd, uint32_t first=0):
         """Send the datagrams from number `first` on through a connected socket, without waiting.
 
-        Returns the number of the first one that was not sent: `len(self)` where all went. Raises OSError where the very first one
-        is refused for another reason than a full buffer.
+        Returns (the number of the first one that was not sent, why): (`len(self)`, 0) where all went, EAGAIN where the socket is full,
+        another errno where the kernel refused it, which may be for what became of an earlier one.
         """
         cdef uint32_t i
         cdef int sent
         cdef int failure = 0
-        if first >= self.count:
-            return self.count
         with nogil:
             for i in range(first, self.count):
                 self.vectors[i].iov_len = self.lengths[i]
             while first < self.count:
                 sent = sendmmsg(fd, self.headers + first, self.count - first, MSG_DONTWAIT | MSG_NOSIGNAL)
-                if sent <= 0:
-                    failure = errno if sent < 0 else EAGAIN
-                    if failure == EINTR:
-                        continue
+                if sent > 0:
+                    first += sent
+                elif errno != EINTR:
+                    failure = errno
                     break
-                failure = 0
-                first += sent
-        if failure and failure != EAGAIN:
-            raise OSError(failure, "cannot send to the dedicated link")
-        return first
+        return first, failure
 
 
 cdef class DatagramReceiver:
