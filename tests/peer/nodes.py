@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +160,7 @@ class Pair:
             lambda: node.active(cache) == len(lines) and node.cache(cache) == lines,
             max(0.0, end - monotonic()),
             what,
-            lambda: _first_differences(lines, node.cache(cache)) + self.logs(),
+            lambda: f"{node.active(cache)} by -s, {_differences(lines, node.cache(cache))}\n{self.logs()}",
         )
 
     def commit(self) -> None:
@@ -174,10 +175,12 @@ class Pair:
         assert not found, "\n".join([*found, self.logs()])
 
 
-def _first_differences(expected: list[bytes], actual: list[bytes]) -> str:
-    missing, extra = set(expected) - set(actual), set(actual) - set(expected)
-    lines = [f"missing {len(missing)}: {sorted(missing)[:3]}", f"too many {len(extra)}: {sorted(extra)[:3]}"]
-    return "\n".join(lines) + "\n"
+def _differences(expected: list[bytes], actual: list[bytes]) -> str:
+    missing, extra = Counter(expected) - Counter(actual), Counter(actual) - Counter(expected)
+    return (
+        f"{len(actual)} lines; {missing.total()} missing: {sorted(missing)[:3]}; "
+        f"{extra.total()} too many: {sorted(extra)[:3]}"
+    )
 
 
 class Field:

@@ -23,6 +23,7 @@ cdef enum:
     FALLBACK_TIMEOUT = 60          # seconds, where the known timeout has run out
     UNTOLD_TIMEOUT = 180           # where the peer sends none
     BATCH_MAX = 4096
+    SCAN_MAX = 16384               # slots looked at in one step
 
 
 cdef class Commit:
@@ -37,6 +38,7 @@ cdef class Commit:
     cdef int64_t timeout
     cdef bint window_tracking
     cdef bint expected_only        # the second pass: flows with a master
+    cdef bint masters              # the first pass has met some
     cdef uint32_t cursor
     cdef uint32_t *slots           # of the entries in the batch, by position
     cdef readonly uint64_t committed
@@ -70,16 +72,17 @@ cdef class Commit:
         cdef int result
         with nogil:
             count = self.collect(now)
-        if count == 0:
-            if self.expected_only:
-                return False
-            self.expected_only = True
-            self.cursor = 0
+        if count > 0:
+            result = self.exchange(fd)
+            if result > 0:
+                self.try_again(fd, now, count)
+            self.committed += count - <uint32_t>(result if result > 0 else 0)
+        if self.cursor < self.table.top:
             return True
-        result = self.exchange(fd)
-        if result > 0:
-            self.try_again(fd, now, count)
-        self.committed += count - <uint32_t>(result if result > 0 else 0)
+        if self.expected_only or not self.masters:
+            return False
+        self.expected_only = True
+        self.cursor = 0
         return True
 
     cdef int exchange(self, int fd) except -1:
@@ -98,10 +101,13 @@ cdef class Commit:
         cdef flow_t flow
         cdef slot_t *slot
         cdef uint32_t count = 0
+        cdef uint32_t end = min(self.cursor + SCAN_MAX, self.table.top)
         self.batch.reset()
-        while self.cursor < self.table.top and count < BATCH_MAX:
+        while self.cursor < end and count < BATCH_MAX:
             slot = self.table.at(self.cursor)
             if slot.flags & SLOT_INDEXED and decode_body(slot.body, slot.length, &flow) == 0:
+                if has(&flow, BIT_MASTER) and not self.expected_only:
+                    self.masters = True
                 if has(&flow, BIT_MASTER) == self.expected_only:
                     self.prepare(&flow, slot, now)
                     if not self.batch.add(&flow, IPCTNL_MSG_CT_NEW, NLM_F_CREATE | NLM_F_EXCL):

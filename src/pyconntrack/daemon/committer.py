@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyconntrack.config import Sync
@@ -33,7 +34,9 @@ class CommitResult:
     seconds: float
 
 
-async def commit(cache: ExternalCache, sync: Sync, reporter: Reporter) -> CommitResult:
+async def commit(
+    cache: ExternalCache, sync: Sync, reporter: Reporter, follow: Callable[[], None]
+) -> CommitResult:
     """Commit every entry; log how many, how long it took, and what could not be committed.
 
     Raises ConntrackError, OSError.
@@ -47,6 +50,7 @@ async def commit(cache: ExternalCache, sync: Sync, reporter: Reporter) -> Commit
     begin = time.perf_counter()
     with ConntrackSocket(receive_buffer=work.receive_buffer) as requests:
         while work.step(requests.fileno(), int(loop.time())):
+            follow()
             await asyncio.sleep(0)
     result = CommitResult(work.committed, dict(work.failures), time.perf_counter() - begin)
     _report(result, reporter)
@@ -55,10 +59,12 @@ async def commit(cache: ExternalCache, sync: Sync, reporter: Reporter) -> Commit
 
 def _report(result: CommitResult, reporter: Reporter) -> None:
     reporter.notice(f"Committed {result.committed} new entries")
+    if result.failures:
+        reporter.notice(f"{sum(result.failures.values())} entries can't be committed")
     for number, count in sorted(result.failures.items()):
         name = errno_name(number)
         reason = _REASONS.get(name, os.strerror(number))
-        reporter.error(f"{count} entries can't be committed: {name}, {reason}")
+        reporter.error(f"commit: {count} times {name}, {reason}")
     reporter.notice(f"commit has taken {result.seconds:.6f} seconds")
 
 

@@ -20,7 +20,7 @@ from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import table_request
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.kernel.dump import NLM_F_DUMP
-from pyconntrack.kernel.errors import ConntrackError, conntrack_error
+from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
 from pyconntrack.kernel.table import GET
 
@@ -28,7 +28,7 @@ from pyconntrack.kernel.table import GET
 _DUMP_DATAGRAMS = 8
 _DUMP_DATAGRAM_SIZE = 32768
 _STEP_FLOWS = 1024
-# Events that are taken before each step of a dump: they must not wait for it.
+# Events that are taken before each step of a dump or a commit: they must not wait for it.
 _EVENTS_PER_STEP = 4000
 # Entries that are looked at, or removed, in one go when the dump is done.
 _SWEEP_SLOTS = 50_000
@@ -57,6 +57,7 @@ class KernelFollower:
         self.resyncs = 0
         self.failures = 0
         self.populated = False
+        self._at_largest_buffer = False
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
         self._receiver: NetlinkReceiver | None = None
@@ -93,6 +94,11 @@ class KernelFollower:
         """The event socket's buffer, bytes."""
         return self._socket.receive_buffer if self._socket is not None else 0
 
+    def catch_up(self) -> None:
+        """Take the events of work that makes many at once, step by step, before the socket overruns."""
+        self._take_events(_EVENTS_PER_STEP)
+        self.changed()
+
     def _readable(self) -> None:
         self._take_events(self.general.event_iteration_limit)
         self.changed()
@@ -114,12 +120,7 @@ class KernelFollower:
     def _overrun(self) -> None:
         """The kernel has dropped events: more room for the next burst, and a resync soon."""
         self.overruns += 1
-        limit = self.general.netlink_buffer_size_max_growth
-        assert self._socket is not None
-        if limit is not None and self._socket.grow_receive_buffer(limit):
-            self.reporter.warning(
-                f"netlink event socket overrun: buffer size increased to {self._socket.receive_buffer} bytes"
-            )
+        self._grow_buffer()
         delay = self.general.netlink_overrun_resync
         if delay is None or self._scheduled is not None:
             return
@@ -130,6 +131,22 @@ class KernelFollower:
         )
         self._scheduled = self._loop.call_later(seconds, self._resync_now)
 
+    def _grow_buffer(self) -> None:
+        limit = self.general.netlink_buffer_size_max_growth
+        assert self._socket is not None
+        if limit is None or self._at_largest_buffer:
+            return
+        if self._socket.grow_receive_buffer(limit):
+            self.reporter.notice(
+                f"netlink event socket buffer size has been doubled to {self._socket.receive_buffer} bytes"
+            )
+        else:
+            self._at_largest_buffer = True
+            self.reporter.warning(
+                "netlink event socket buffer size cannot be doubled further since it will exceed "
+                f"NetlinkBufferSizeMaxGrowth ({limit} bytes)"
+            )
+
     def _resync_now(self) -> None:
         self._scheduled = None
         task = self._loop.create_task(self._resync_quietly())
@@ -139,7 +156,7 @@ class KernelFollower:
     async def _resync_quietly(self) -> None:
         try:
             await self.resync()
-        except ConntrackError as error:
+        except OSError as error:
             self.reporter.error(f"resync with the kernel table failed: {error}")
             self.failures += 1
             self._scheduled = self._loop.call_later(_PROMPT * 5, self._resync_now)

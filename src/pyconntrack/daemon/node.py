@@ -48,13 +48,15 @@ class Node:
             limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size
         )
         self.session = _session(sync, self.internal, self.external, self._loop.time())
-        self.replicator = Replicator(self.session, DatagramChannel(_first_link(sync, reporter)))
+        self.replicator = Replicator(
+            self.session, DatagramChannel(_first_link(sync, reporter)), self._report_bulk_asked_for
+        )
         self.follower = KernelFollower(self.internal, settings.general, reporter, self.replicator.flush)
         self.control = ControlServer(
             settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
         )
         self._committing = asyncio.Lock()
-        self._purge: asyncio.TimerHandle | None = None
+        self._purge: asyncio.Task[None] | None = None
         self._kernel_flushes = 0
 
     async def start(self) -> None:
@@ -104,19 +106,23 @@ class Node:
         )
         async with self._committing:
             try:
-                await commit(self.external, self.sync, self.reporter)
+                await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
             except (ConntrackError, OSError) as error:
                 self.reporter.error(f"commit failed: {error}")
                 raise CommandError(f"commit failed: {error}") from error
 
     async def flush(self, cache: Cache | None) -> None:
+        if cache is None:
+            self.reporter.notice("flushing caches")
+        if cache is Cache.INTERNAL:
+            self.reporter.notice("flushing internal cache")
+        if cache is Cache.EXTERNAL:
+            self.reporter.notice("flushing external cache")
         if cache is not Cache.EXTERNAL:
-            self.reporter.notice("flushing conntrack internal cache")
             # Until the kernel's table was read again, what this node has is no measure for its peers.
             self.session.says_digest = False
             self.internal.flush()
         if cache is not Cache.INTERNAL:
-            self.reporter.notice("flushing conntrack external cache")
             self.external.flush()
             self.session.external_flushed()
 
@@ -124,19 +130,20 @@ class Node:
         if table is Table.EXPECTATIONS:
             return
         self.reporter.notice("flushing kernel conntrack table")
-        self._kernel_flushes += 1
         try:
-            with ConntrackTable() as kernel:
-                kernel.flush()
+            await self._flush_kernel()
         except ConntrackError as error:
             raise CommandError(f"can't flush the kernel table: {error}") from error
+
+    async def _flush_kernel(self) -> None:
+        """One request, but the kernel takes a second for a million flows: in a thread."""
+        self._kernel_flushes += 1
+        await self._loop.run_in_executor(None, _flush_kernel_table)
 
     async def resync_kernel(self, table: Table | None) -> None:
         if table is Table.EXPECTATIONS:
             return
-        self.reporter.notice(
-            "resync requested by the user" if table is None else "resync of flows requested by the user"
-        )
+        self.reporter.notice("resync with master conntrack table")
         try:
             await self.follower.resync()
         except ConntrackError as error:
@@ -144,7 +151,7 @@ class Node:
         self.session.says_digest = True
 
     async def request_resync(self) -> None:
-        self.reporter.notice("resync with master conntrack table")
+        self.reporter.notice("resync requested")
         self.session.request_resync(self._loop.time())
         self.replicator.flush()
 
@@ -153,19 +160,21 @@ class Node:
         self.session.send_bulk()
         self.replicator.flush()
 
+    def _report_bulk_asked_for(self) -> None:
+        self.reporter.notice("resync requested by other node")
+        self.reporter.notice("sending bulk update")
+
     async def reset_timers(self) -> None:
-        self.reporter.notice(f"flushing kernel conntrack table in {self.sync.purge_timeout} seconds")
+        self.reporter.notice(f"flushing conntrack table in {self.sync.purge_timeout} secs")
         if self._purge is not None:
             self._purge.cancel()
-        self._purge = self._loop.call_later(self.sync.purge_timeout, self._flush_purged)
+        self._purge = self._loop.create_task(self._flush_later(self.sync.purge_timeout))
 
-    def _flush_purged(self) -> None:
-        self._purge = None
+    async def _flush_later(self, seconds: int) -> None:
+        await asyncio.sleep(seconds)
+        self.reporter.notice("flushing kernel conntrack table (scheduled)")
         try:
-            with ConntrackTable() as kernel:
-                kernel.flush()
-            self._kernel_flushes += 1
-            self.reporter.notice("flushed kernel conntrack table (scheduled)")
+            await self._flush_kernel()
         except ConntrackError as error:
             self.reporter.error(f"scheduled flush of the kernel table failed: {error}")
 
@@ -174,6 +183,11 @@ class Node:
 
     def _now(self) -> int:
         return int(self._loop.time())
+
+
+def _flush_kernel_table() -> None:
+    with ConntrackTable() as kernel:
+        kernel.flush()
 
 
 def _replication_of(settings: Settings) -> Sync:

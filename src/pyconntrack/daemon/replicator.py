@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.core.datagrams import Datagrams
@@ -15,11 +16,14 @@ _BATCHES_AT_ONCE = 8
 
 
 class Replicator:
-    """Session and link of one node."""
+    """Session and link of one node. `bulk_asked_for` is called when another node has asked for the table."""
 
-    def __init__(self, session: Session, channel: DatagramChannel) -> None:
+    def __init__(
+        self, session: Session, channel: DatagramChannel, bulk_asked_for: Callable[[], None]
+    ) -> None:
         self.session = session
         self.channel = channel
+        self._bulk_asked_for = bulk_asked_for
         self._loop = asyncio.get_running_loop()
         self._out: Datagrams = channel.new_datagrams()
         self._unsent: int | None = None
@@ -82,8 +86,11 @@ class Replicator:
 
     def _readable(self) -> None:
         now = self._loop.time()
+        bulks = self.session.bulks_sent
         for datagram, sender in self.channel.receive():
             self.session.receive(datagram, sender, now)
+        if self.session.bulks_sent != bulks:
+            self._bulk_asked_for()
         self.flush()
 
     def _arm(self) -> None:
