@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Push random and mutated datagrams and netlink messages into the daemon's doors: python -m fuzz --count 1000000
+"""Push random and mutated datagrams and netlink messages into the daemon's doors: python -m fuzz
 
-Nothing may raise, crash or run away, and what the caches hold afterwards must be what a peer can read. The same seed and count
-repeat a run exactly.
+Nothing may raise, crash or run away, and what the caches hold afterwards must be what a peer can read. The
+same seed and count repeat a run exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import sys
 import time
 from random import Random
 
-from fuzz.doors import SENDERS, KernelDoor, NetworkDoor, make_datagrams, make_flows, make_netlink, make_variant
+from fuzz.doors import (
+    SENDERS,
+    KernelDoor,
+    NetworkDoor,
+    make_datagrams,
+    make_flows,
+    make_netlink,
+    make_variant,
+)
 
 FLOWS = 60
 PER_TURN = 1000
@@ -55,9 +63,13 @@ def fuzz_kernel(seed: int, count: int, show: bool) -> KernelDoor:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz")
-    parser.add_argument("--count", type=int, default=1_000_000, help="datagrams, and a quarter of it netlink messages")
+    parser.add_argument(
+        "--count", type=int, default=1_000_000, help="datagrams, and a quarter of it netlink messages"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", action="store_true", help="print each input before it is used, to find a crash")
+    parser.add_argument(
+        "--show", action="store_true", help="print each input before it is used, to find a crash"
+    )
     arguments = parser.parse_args()
     faulthandler.enable()
     print(f"python -m fuzz --count {arguments.count} --seed {arguments.seed}")
@@ -65,13 +77,14 @@ def main() -> int:
     network = fuzz_network(arguments.seed, arguments.count, arguments.show)
     for session in network.sessions:
         print(
-            f"{type(session).__name__.lower()}: {arguments.count} datagrams, {session.messages_received} messages taken, "
+            f"{type(session).__name__.lower()}: {arguments.count} datagrams, "
+            f"{session.messages_received} messages taken, "
             f"{session.external.malformed} malformed bodies, {session.errors}, {len(session.external)} flows"
         )
     kernel = fuzz_kernel(arguments.seed, arguments.count // 4, arguments.show)
     print(
-        f"kernel: {arguments.count // 4} datagrams, {kernel.cache.malformed} malformed, {len(kernel.cache)} flows, "
-        f"{kernel.cache.counters.created} created"
+        f"kernel: {arguments.count // 4} datagrams, {kernel.cache.malformed} malformed, "
+        f"{len(kernel.cache)} flows, {kernel.cache.counters.created} created"
     )
     print(f"{network.sent} datagrams sent in answer, {time.monotonic() - begin:.1f} s")
     return 0

@@ -106,7 +106,7 @@ class KernelDoor:
             self.cache.follow(data, now)
 
     def turn(self) -> None:
-        """A resync ends and another begins; what was queued goes out, and the peer must be able to read it."""
+        """A resync ends and another begins; what was queued goes out, and a peer must read it."""
         if self.cache.resyncing:
             self.cache.end_resync()
         peer = ExternalCache()

@@ -16,7 +16,11 @@ def mutate(random: Random, seed: bytes, other: bytes) -> bytes:
     if kind < 0.5 or not data:
         for _ in range(1 + int(random.random() * 3)):
             if data:
-                value = _EDGES[int(random.random() * len(_EDGES))] if random.random() < 0.7 else random.getrandbits(8)
+                value = (
+                    _EDGES[int(random.random() * len(_EDGES))]
+                    if random.random() < 0.7
+                    else random.getrandbits(8)
+                )
                 data[int(random.random() * len(data))] = value
     elif kind < 0.7:
         del data[int(random.random() * len(data)) :]

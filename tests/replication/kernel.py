@@ -65,10 +65,15 @@ class SimulatedKernel:
     def _create(self, key: Key, now: float) -> str:
         self._next_id += 1
         number = self._next_id
+        same = None
         if self._ended and self._ended[-1].key == key and self.random.random() < 0.3:
             # The kernel makes the id from the object's address and the tuples, and takes the object again.
-            number = self._ended[-1].id
+            same = self._ended[-1]
+            number = same.id
         flow = random_flow(self.random, number, key[0], key[1])
+        if same is not None:
+            # Where both events were lost, a dump cannot tell the two apart but by what they differ in.
+            flow.told_timeouts |= same.told_timeouts
         self._touch(flow, now)
         self.flows[key] = flow
         told = [group for group in GROUPS if group != "protocol" or self.random.random() < 0.9]

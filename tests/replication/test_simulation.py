@@ -30,7 +30,7 @@ def test_a_seed_replays_exactly() -> None:
 
 
 def test_an_undrained_queue_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events from before a loss that are taken for newer than the dump leave the cache wrong: the invariant says so."""
+    """Events from before a loss that are taken for newer than the dump leave the cache wrong."""
     monkeypatch.setattr(Node, "_drain", lambda self, now: None)
     with pytest.raises(DivergenceError):
         for seed in range(50):

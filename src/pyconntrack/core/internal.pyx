@@ -27,6 +27,10 @@ from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
 
 
+cdef enum:
+    IPS_OFFLOAD = 1 << 14      # linux/netfilter/nf_conntrack_common.h
+
+
 cdef class InternalCache:
     """Flows of this node, at most `limit` of them (0: any number), with the queues to the peers.
 
@@ -176,7 +180,7 @@ cdef class InternalCache:
         cdef flow_t known
         cdef slot_t *slot = self.table.at(number)
         decode_body(slot.body, slot.length, &known)
-        lay_over(flow, &known, fields_of(slot.told) | EVERY_EVENTS_FIELDS | (0 if has_protocol_state(flow) else PROTOCOL_STATE_FIELDS))
+        lay_over(flow, &known, fields_of(slot.told) | EVERY_EVENTS_FIELDS | (PROTOCOL_STATE_FIELDS if hides_state(flow) else 0))
         self.change(number, flow, now)
 
     cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
@@ -186,7 +190,7 @@ cdef class InternalCache:
         cdef uint8_t[BODY_MAX] body
         cdef uint32_t length
         decode_body(slot.body, slot.length, &known)
-        if not has_protocol_state(flow):
+        if hides_state(flow):
             lay_over(flow, &known, PROTOCOL_STATE_FIELDS)
         # Events leave a mark of zero out, dumps do not.
         if flow.mark == 0 and not has(&known, BIT_MARK):
@@ -391,9 +395,9 @@ cdef uint64_t fields_of(uint8_t told) noexcept nogil:
     return fields
 
 
-cdef bint has_protocol_state(const flow_t *flow) noexcept nogil:
-    """False also of a flow that has been offloaded: the kernel tells no state of it then, though it has one."""
-    return (flow.present & PROTOCOL_STATE_FIELDS) != 0
+cdef bint hides_state(const flow_t *flow) noexcept nogil:
+    """Whether the flow has been offloaded: a dump tells no protocol state of it then, though it has one."""
+    return flow.status & IPS_OFFLOAD and not flow.present & PROTOCOL_STATE_FIELDS
 
 
 cdef void lay_over(flow_t *flow, const flow_t *other, uint64_t fields) noexcept nogil:

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from pyconntrack.core.datagrams cimport Datagrams
 from pyconntrack.core.table cimport *
-from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE,
+from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE,
                                      load32, store32, store_header)
 
 
@@ -250,7 +250,9 @@ cdef class MessageQueue:
             self.link(number, chain)
 
     def send_all_again(self):
-        """The peer has started anew: what it did not acknowledge goes out again. Control messages were for its former self.
+        """The peer has started anew: what it did not acknowledge goes out again.
+
+        Acknowledgements, and requests for a resend, were for its former self; a RESYNC still stands.
 
         Returns how many messages left the resend queue.
         """
@@ -260,7 +262,7 @@ cdef class MessageQueue:
             while self.resend.head != NONE:
                 number = self.resend.head
                 moved += 1
-                if self.table.at(number).flags & SLOT_CONTROL:
+                if self.table.at(number).flags & SLOT_CONTROL and self.table.at(number).kind != FLAG_RESYNC:
                     self.settle(number)
                 else:
                     self.unlink(number)
