@@ -28,6 +28,10 @@ _IPV6_HEADERS = 48
 # Jumbo MTUs gain nothing beyond this, and the loopback's 64 KiB would make one loss cost a thousand messages.
 _LONGEST = 8972
 
+DATAGRAMS_AT_ONCE = 32
+# Socket addresses of peers that are remembered: a peer that restarts sends from another port.
+_SENDERS_MAX = 256
+
 
 _Prepare = Callable[[socket.socket], None]
 
@@ -63,7 +67,8 @@ class DatagramChannel:
         except ChannelError:
             self.receiver.close()
             raise
-        self._datagrams = DatagramReceiver(self.receiver.fileno())
+        self._datagrams = DatagramReceiver(self.receiver.fileno(), DATAGRAMS_AT_ONCE)
+        self._senders: dict[bytes, str] = {}
         self._network = interface_network(link.interface) if link.family == 4 else None
         self._own = self._own_address()
 
@@ -101,7 +106,7 @@ class DatagramChannel:
         return len(datagrams)
 
     def receive(self) -> list[tuple[bytes, str]]:
-        """The datagrams that wait, some tens at most, with their senders; those of strangers are left out."""
+        """The datagrams that wait, DATAGRAMS_AT_ONCE at most, with their senders; none of strangers."""
         try:
             arrived = self._datagrams.receive()
         except OSError:
@@ -109,15 +114,25 @@ class DatagramChannel:
             return []
         accepted = []
         for datagram, name in arrived:
-            address = _address(name)
-            if not self._is_of_cluster(address):
-                self.strangers += 1
-                self.last_stranger = str(address)
+            sender = self._senders.get(name) or self._meet(name)
+            if sender is None:
                 continue
             self.packets_received += 1
             self.bytes_received += len(datagram)
-            accepted.append((datagram, str(address)))
+            accepted.append((datagram, sender))
         return accepted
+
+    def _meet(self, name: bytes) -> str | None:
+        """Who it is that sends from a raw socket address for the first time, None if a stranger."""
+        address = _address(name)
+        if not self._is_of_cluster(address):
+            self.strangers += 1
+            self.last_stranger = str(address)
+            return None
+        if len(self._senders) >= _SENDERS_MAX:
+            self._senders.clear()
+        self._senders[name] = str(address)
+        return str(address)
 
     def _headers(self) -> int:
         return _IPV4_HEADERS if self.link.family == 4 else _IPV6_HEADERS

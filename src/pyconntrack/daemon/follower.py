@@ -18,6 +18,7 @@ from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import table_request
+from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.kernel.dump import NLM_F_DUMP
 from pyconntrack.kernel.errors import conntrack_error
@@ -61,6 +62,7 @@ class KernelFollower:
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
         self._receiver: NetlinkReceiver | None = None
+        self._reader: PacedReader | None = None
         self._resyncing = asyncio.Lock()
         self._scheduled: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +78,7 @@ class KernelFollower:
             f"netlink event socket buffer size has been set to {self._socket.receive_buffer} bytes"
         )
         self._receiver = NetlinkReceiver(self._socket.fileno())
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._reader = PacedReader(self._socket.fileno(), self._follow, self.general.event_iteration_limit)
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""
@@ -84,8 +86,10 @@ class KernelFollower:
             self._scheduled.cancel()
         for task in self._tasks:
             task.cancel()
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
         if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
@@ -99,20 +103,25 @@ class KernelFollower:
         self._take_events(_EVENTS_PER_STEP)
         self.changed()
 
-    def _readable(self) -> None:
-        self._take_events(self.general.event_iteration_limit)
+    def _follow(self) -> int:
+        taken = self._take_events(self.general.event_iteration_limit)
         self.changed()
+        return taken
 
-    def _take_events(self, limit: int) -> None:
+    def _take_events(self, limit: int) -> int:
+        """Take about `limit` events at most. Returns how many."""
+        taken = 0
         if self._receiver is None:
-            return
+            return taken
         try:
-            self.events_received += self.cache.receive_events(self._receiver, limit, self._now())
+            taken = self.cache.receive_events(self._receiver, limit, self._now())
+            self.events_received += taken
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 self._overrun()
             else:
                 self.failures += 1
+        return taken
 
     def _now(self) -> int:
         return int(self._loop.time())

@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE, DatagramChannel
 from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.replication.session import Session
 
 # Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000
@@ -26,13 +27,14 @@ class Replicator:
         self._bulk_asked_for = bulk_asked_for
         self._loop = asyncio.get_running_loop()
         self._out: Datagrams = channel.new_datagrams()
+        self._reader: PacedReader | None = None
         self._unsent: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Handle | None = None
 
     def start(self) -> None:
         """Begin to listen and to speak."""
-        self._loop.add_reader(self.channel.receiver.fileno(), self._readable)
+        self._reader = PacedReader(self.channel.receiver.fileno(), self._receive, DATAGRAMS_AT_ONCE)
         self.flush()
 
     def stop(self) -> None:
@@ -40,8 +42,10 @@ class Replicator:
         for handle in (self._timer, self._more):
             if handle is not None:
                 handle.cancel()
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
         if self.channel.receiver.fileno() >= 0:
-            self._loop.remove_reader(self.channel.receiver.fileno())
             self._loop.remove_writer(self.channel.sender.fileno())
             self.channel.close()
 
@@ -84,14 +88,16 @@ class Replicator:
         self._more = None
         self.flush()
 
-    def _readable(self) -> None:
+    def _receive(self) -> int:
         now = self._loop.time()
         bulks = self.session.bulks_sent
-        for datagram, sender in self.channel.receive():
+        arrived = self.channel.receive()
+        for datagram, sender in arrived:
             self.session.receive(datagram, sender, now)
         if self.session.bulks_sent != bulks:
             self._bulk_asked_for()
         self.flush()
+        return len(arrived)
 
     def _arm(self) -> None:
         """Make sure that the session is heard at its deadline; a timer that is early does no harm."""

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The paced reader: nothing is left lying, and looks are few."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pyconntrack.daemon.paced_reader import PacedReader
+
+
+class Pipe:
+    """A pipe whose reading end counts the looks and keeps what came."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        os.set_blocking(self.reading, False)
+        self.pieces: list[int] = []
+
+    def take(self) -> int:
+        """Take at most ten bytes."""
+        try:
+            taken = len(os.read(self.reading, 10))
+        except BlockingIOError:
+            taken = 0
+        self.pieces.append(taken)
+        return taken
+
+    async def received(self, total: int) -> None:
+        async with asyncio.timeout(10):
+            while sum(self.pieces) < total:
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    for descriptor in (made.reading, made.writing):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def test_takes_the_first_arrival_and_waits_again(pipe: Pipe) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10)
+        for count in (1, 2, 3):
+            os.write(pipe.writing, b"x")
+            await pipe.received(count)
+        while pipe.pieces[-1]:  # until it waits for the descriptor again
+            await asyncio.sleep(0)
+        os.write(pipe.writing, b"x")
+        await pipe.received(4)
+        reader.stop()
+
+    asyncio.run(run())
+
+
+def test_goes_on_at_once_while_there_may_be_more(pipe: Pipe) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10)
+        os.write(pipe.writing, b"x" * 95)
+        await pipe.received(95)
+        reader.stop()
+
+    asyncio.run(run())
+    assert pipe.pieces == [10] * 9 + [5]
+
+
+def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10)
+        os.write(pipe.writing, b"x" * 20)
+        await pipe.received(10)
+        reader.stop()
+        reader.stop()
+        looks = len(pipe.pieces)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(pipe.pieces) == looks
+
+    asyncio.run(run())
