@@ -18,6 +18,9 @@ from libc.string cimport memcpy, memset
 
 from pyconntrack.core.wire cimport BODY_MAX, body_has_key, key_t
 
+cdef extern from "<endian.h>" nogil:
+    uint64_t le64toh(uint64_t value)
+
 cdef extern from *:
     """
     typedef unsigned __int128 pyconntrack_wide_t;
@@ -42,15 +45,16 @@ cdef uint64_t digest_body(const uint8_t *body, uint32_t length) noexcept nogil:
     """A 64-bit digest of a body, the same on every node: little-endian words, multiplied and folded."""
     cdef uint64_t state = PRIME_1 ^ length
     cdef uint64_t word
-    cdef uint32_t offset = 0
-    cdef int i
-    while offset < length:
+    cdef uint32_t left = length
+    while left >= 8:
+        memcpy(&word, body, 8)
+        state = fold(state ^ le64toh(word), PRIME_2)
+        body += 8
+        left -= 8
+    if left:
         word = 0
-        for i in range(8):
-            if offset + i < length:
-                word |= <uint64_t>body[offset + i] << (8 * i)
-        state = fold(state ^ word, PRIME_2)
-        offset += 8
+        memcpy(&word, body, left)
+        state = fold(state ^ le64toh(word), PRIME_2)
     return fold(state, PRIME_1)
 
 
