@@ -84,3 +84,29 @@ def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
         assert len(pipe.pieces) == looks
 
     asyncio.run(run())
+
+
+def test_a_look_that_fails_is_not_the_last(pipe: Pipe) -> None:
+    failures = []
+
+    def take() -> int:
+        if not failures:
+            failures.append(pipe.take())
+            raise MemoryError
+        return pipe.take()
+
+    async def run() -> list[object]:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: told.append(context.get("exception"))
+        )
+        reader = PacedReader(pipe.reading, take, 10)
+        os.write(pipe.writing, b"x" * 12)
+        await pipe.received(12)
+        os.write(pipe.writing, b"x")
+        await pipe.received(13)
+        reader.stop()
+        return told
+
+    told = asyncio.run(run())
+    assert [type(exception) for exception in told] == [MemoryError]

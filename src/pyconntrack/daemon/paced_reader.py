@@ -42,7 +42,11 @@ class PacedReader:
         self._look()
 
     def _look(self) -> None:
+        # Whatever becomes of this look, there will be another one: else the daemon were deaf from here on.
+        after_a_failure = self._loop.call_later(PAUSE, self._look)
+        self._next_look = after_a_failure
         taken = self._take()
+        after_a_failure.cancel()
         if taken >= self._most:
             self._next_look = self._loop.call_soon(self._look)
         elif taken:
