@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from testbed import Configuration, dropped, loss
+from testbed import Configuration, dropped, loss, wait_until
 from testbed.configuration import Mode
 from tests.peer.flows import batch_of, changed, name_of, plain_tcp_flows, varied_flows
-from tests.peer.nodes import MANY, Field, Kind, Pair
+from tests.peer.nodes import MANY, Field, Kind, Pair, Transport
 
 LOAD = MANY * 3 // 10
 BURST = MANY * 6 // 10
@@ -63,6 +63,21 @@ def test_burst_that_overruns_the_netlink_socket_leaves_no_difference(field: Fiel
         pair.wait_equal(deadline=5.0)
         assert overruns(pair) > before, "the burst was too small"
         pair.check_commit()
+
+
+@pytest.mark.parametrize("transport", ["udp", "multicast", "multicast6"])
+def test_node_that_starts_while_the_link_is_down_joins_when_it_is_up(
+    field: Field, transport: Transport
+) -> None:
+    end = field.ends[0]
+    end.down()
+    with running(field.pair("ours", "ours", "FTFW", transport)) as pair:
+        pair.sender.create(plain_tcp_flows(100))
+        end.up()
+        wait_until(end.in_service, 10.0, "the link")
+        pair.wait_equal()
+    # The kernel takes an interface's IPv6 addresses away when it goes down.
+    end.add_address("fd00:77::1/64")
 
 
 def overruns(pair: Pair) -> int:

@@ -32,6 +32,8 @@ DATAGRAMS_AT_ONCE = 32
 # Socket addresses of peers that are remembered: a peer that restarts sends from another port.
 _SENDERS_MAX = 256
 
+# Of a link that is down, or has no peer yet.
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
 _Prepare = Callable[[socket.socket], None]
 
@@ -67,10 +69,16 @@ class DatagramChannel:
         except ChannelError:
             self.receiver.close()
             raise
+        self._own = self._own_address()
+        self.reachable = False
+        """Whether the peers could be reached when that was last tried: not so while the link is down."""
+        failure = self._connect()
+        if failure is not None and failure.errno not in _UNREACHABLE:
+            self.close()
+            raise ChannelError(f"{self.name}: {_explain(failure, link)}") from failure
         self._datagrams = DatagramReceiver(self.receiver.fileno(), DATAGRAMS_AT_ONCE)
         self._senders: dict[bytes, str] = {}
         self._network = interface_network(link.interface) if link.family == 4 else None
-        self._own = self._own_address()
 
     @property
     def name(self) -> str:
@@ -92,6 +100,9 @@ class DatagramChannel:
         One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire,
         and counted.
         """
+        if not self.reachable and self._connect() is not None:
+            self.send_errors += len(datagrams) - first
+            return len(datagrams)
         while first < len(datagrams):
             sent, failure = datagrams.send(self.sender.fileno(), first)
             self.packets_sent += sent - first
@@ -170,13 +181,22 @@ class DatagramChannel:
         if not link.checksum:
             opened.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         if link.transport is Transport.MULTICAST:
+            if link.interface_address is not None:
+                # The kernel would only say that the network is unreachable.
+                opened.bind((str(link.interface_address), 0))
             self._send_to_group(opened)
-            opened.connect(self._destination(link.address))
-        else:
-            assert link.peer is not None
-            if not link.address.is_unspecified:
-                opened.bind(self._destination(link.address, port=0))
-            opened.connect(self._destination(link.peer))
+        elif not link.address.is_unspecified:
+            opened.bind(self._destination(link.address, port=0))
+
+    def _connect(self) -> OSError | None:
+        """Fix where datagrams go. It fails while the link is down; it is tried again with the next datagrams."""
+        try:
+            self.sender.connect(self._destination(self.link.peer or self.link.address))
+        except OSError as error:
+            return error
+        self.reachable = True
+        self._own = self._own_address()
+        return None
 
     def _destination(
         self, address: IPv4Address | IPv6Address, port: int | None = None
