@@ -8,7 +8,7 @@ from a peer.
                              number, and waits in the resend queue until it is acknowledged
   a message as `expected`    taken; after `ack_window` of them, or a second, an ACK names first and last
   one numbered later         some are lost: ACK what came before, NACK the hole, go on from the later one
-  one numbered earlier       dropped, whatever it holds
+  one numbered earlier       dropped, whatever it holds; where all are for DEAF seconds, followed from there
   an ACK                     what it names leaves the resend queue
   a NACK                     what it names moves back to the sending queue, to go out under new numbers
   an ACK that passes some by what is older than an ACK of a second ago, and neither acknowledged nor NACKed,
@@ -46,6 +46,10 @@ from pyconntrack.replication.peer import Peer
 from pyconntrack.replication.session import Session
 
 STALL = 0.02
+# A HELLO that comes so soon, numbered before others, was overtaken by them: no process starts that fast.
+OVERTAKEN = 0.5
+# Where all that a peer has sent for so long bore earlier numbers, it counts from there.
+DEAF = 3.0
 
 
 class Ftfw(Session):
@@ -84,26 +88,28 @@ class Ftfw(Session):
     def _take(self, datagram: bytes, message: Message, peer: Peer, now: float) -> int:
         """Take the message, and the run of data that begins with it. Returns the offset behind."""
         if message.flags & HELLO:
-            self._hear_hello(message, peer)
+            self._hear_hello(message, peer, now)
         else:
             peer.greeted = False
         if peer.expected is None:
             peer.expected = message.sequence
         elif before(message.sequence, peer.expected):
-            self.messages_before += 1
-            return message.offset + message.length
+            if now - peer.taken_at < DEAF:
+                self.messages_before += 1
+                return message.offset + message.length
+            peer.nothing_to_acknowledge()
         elif message.sequence != peer.expected:
             self._miss(message, peer)
         if message.is_data:
             end = self.external.apply_run(
                 datagram, message.offset, message.sequence, True, peer.owner, int(now)
             )
-            peer.take(message.sequence, self.external.run_length)
+            peer.take(message.sequence, self.external.run_length, now)
             peer.data_unacknowledged += self.external.run_length
             self.messages_received += self.external.run_length
             flags = self.external.run_flags
         else:
-            peer.take(message.sequence, 1)
+            peer.take(message.sequence, 1, now)
             self.messages_received += 1
             flags = message.flags
             end = message.offset + message.length
@@ -112,11 +118,15 @@ class Ftfw(Session):
             self._saying_hello = False
         return end
 
-    def _hear_hello(self, message: Message, peer: Peer) -> None:
+    def _hear_hello(self, message: Message, peer: Peer, now: float) -> None:
         self._answer_hello = True
-        if peer.greeted and peer.expected is not None and not before(message.sequence, peer.expected):
-            return
+        if peer.greeted and peer.expected is not None:
+            if not before(message.sequence, peer.expected):
+                return
+            if now - peer.taken_at < OVERTAKEN and not before(message.sequence, peer.greeted_from):
+                return
         peer.greeted = True
+        peer.greeted_from = message.sequence
         peer.expected = message.sequence
         peer.nothing_to_acknowledge()
         self.internal.queue.send_all_again()
@@ -140,6 +150,8 @@ class Ftfw(Session):
             first, last = read_range(datagram, message)
             if before(last, first):
                 self.errors.malformed_header += 1
+            elif not before(last, self.sequence):
+                return  # Numbers that this node never sent: it is for another one of the group.
             elif message.flags & ACK:
                 self._acknowledged_from = first
                 self.internal.queue.acknowledge(first, last)

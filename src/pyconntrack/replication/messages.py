@@ -67,7 +67,7 @@ def before(first: int, second: int) -> bool:
 def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message | None:
     """The message at `offset`; None where the rest of the datagram holds none.
 
-    One that is whole but means nothing comes as a control message without flags. Both are counted in `errors`.
+    One that is whole but means nothing comes as a control message without flags. `errors` counts both.
     """
     header = read_header(datagram, offset)
     if header is None:

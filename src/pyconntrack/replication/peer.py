@@ -34,6 +34,8 @@ class Peer:
     owner: int
     expected: int | None = None
     greeted: bool = False
+    greeted_from: int = 0
+    taken_at: float = 0.0
     unacknowledged: int = 0
     data_unacknowledged: int = 0
     first_unacknowledged: int = 0
@@ -44,8 +46,9 @@ class Peer:
     pause: float = _FIRST_PAUSE
     next_resync: float = 0.0
 
-    def take(self, first: int, count: int) -> None:
+    def take(self, first: int, count: int, now: float) -> None:
         """`count` messages, the first of them numbered `first`, have arrived in order."""
+        self.taken_at = now
         if self.unacknowledged == 0:
             self.first_unacknowledged = first
         self.unacknowledged += count
