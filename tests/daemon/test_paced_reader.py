@@ -87,7 +87,7 @@ def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
 
 
 def test_a_look_that_fails_is_not_the_last(pipe: Pipe) -> None:
-    failures = []
+    failures: list[int] = []
 
     def take() -> int:
         if not failures:

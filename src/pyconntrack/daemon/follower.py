@@ -58,6 +58,8 @@ class KernelFollower:
         self.resyncs = 0
         self.failures = 0
         self.populated = False
+        """The cache holds all that was in the kernel's table when it was last read, and followed it since."""
+        self._flushes = 0
         self._at_largest_buffer = False
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
@@ -97,6 +99,12 @@ class KernelFollower:
     def receive_buffer(self) -> int:
         """The event socket's buffer, bytes."""
         return self._socket.receive_buffer if self._socket is not None else 0
+
+    def flush(self) -> None:
+        """Empty the cache. A dump that runs does not make it whole any more: what it told before is gone."""
+        self.cache.flush()
+        self._flushes += 1
+        self.populated = False
 
     def catch_up(self) -> None:
         """Take the events of work that makes many at once, step by step, before the socket overruns."""
@@ -177,7 +185,9 @@ class KernelFollower:
         """
         async with self._resyncing:
             self.resyncs += 1
+            await self._take_queued_events()
             self.cache.begin_resync()
+            flushes = self._flushes
             complete = False
             removed = 0
             try:
@@ -187,12 +197,21 @@ class KernelFollower:
                     self.changed()
                     await asyncio.sleep(0)
             finally:
+                complete = complete and self._flushes == flushes
                 removed = self.cache.end_resync(complete)
+                self.populated = self.populated or complete
                 self.changed()
-            self.populated = self.populated or complete
             if not complete and self._scheduled is None:
                 self._scheduled = self._loop.call_later(_PROMPT, self._resync_now)
             return removed
+
+    async def _take_queued_events(self) -> None:
+        """Take the events that wait: the dump to come is newer. See core/internal.pyx."""
+        overruns = self.overruns
+        while self._take_events(_EVENTS_PER_STEP) or self.overruns != overruns:
+            overruns = self.overruns
+            self.changed()
+            await asyncio.sleep(0)
 
     async def _dump(self, dump: ConntrackSocket) -> bool:
         """Merge one dump. Whether it named the whole table; not so where the table was rebuilt meanwhile."""

@@ -51,7 +51,7 @@ class Node:
         self.replicator = Replicator(
             self.session, DatagramChannel(_first_link(sync, reporter)), self._report_bulk_asked_for
         )
-        self.follower = KernelFollower(self.internal, settings.general, reporter, self.replicator.flush)
+        self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
         self.control = ControlServer(
             settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
         )
@@ -65,10 +65,14 @@ class Node:
         self.follower.start()
         self.replicator.start()
         await self.follower.resync()
-        self.session.says_digest = True
         if self.sync.startup_resync:
             await self.request_resync()
         self.reporter.notice("initialization completed")
+
+    def _changed(self) -> None:
+        # Until the kernel's whole table was read, what this node has is no measure for its peers.
+        self.session.says_digest = self.follower.populated
+        self.replicator.flush()
 
     async def stop_all(self) -> None:
         """Let go of everything, in whatever state it is."""
@@ -119,9 +123,8 @@ class Node:
         if cache is Cache.EXTERNAL:
             self.reporter.notice("flushing external cache")
         if cache is not Cache.EXTERNAL:
-            # Until the kernel's table was read again, what this node has is no measure for its peers.
-            self.session.says_digest = False
-            self.internal.flush()
+            self.follower.flush()
+            self._changed()
         if cache is not Cache.INTERNAL:
             self.external.flush()
             self.session.external_flushed()
@@ -148,7 +151,6 @@ class Node:
             await self.follower.resync()
         except ConntrackError as error:
             raise CommandError(f"resync with the kernel table failed: {error}") from error
-        self.session.says_digest = True
 
     async def request_resync(self) -> None:
         self.reporter.notice("resync requested")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The way from the kernel to the internal cache, where events are lost or the cache is flushed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pyconntrack import ConntrackTable, Flow, FlowBatch, Tuple
+from pyconntrack.config import General, load
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.listing import list_flows
+from pyconntrack.daemon.control import Cache
+from pyconntrack.daemon.follower import KernelFollower
+from pyconntrack.daemon.node import Node
+from testbed import Testbed
+from testbed.namespace import Namespace
+
+UDP = Tuple("10.0.0.1", "10.0.0.2", 17, 1000, 53)
+# More than a dump tells in one step.
+MANY = 3000
+
+CONFIGURATION = """
+Sync {
+  Mode FTFW { }
+  UDP {
+    IPv4_address 127.0.0.1
+    IPv4_Destination_Address 127.0.0.2
+    Port 3780
+    Interface lo
+  }
+}
+General {
+  LockFile DIR/lock
+  UNIX { Path DIR/ctl }
+}
+"""
+
+
+class Silent:
+    """A log that nobody reads."""
+
+    def notice(self, message: str, /) -> None: ...
+
+    def warning(self, message: str, /) -> None: ...
+
+    def error(self, message: str, /) -> None: ...
+
+
+@pytest.fixture
+def namespace(bed: Testbed) -> Namespace:
+    return bed.namespace("follower")
+
+
+def many(count: int) -> FlowBatch:
+    batch = FlowBatch()
+    for number in range(count):
+        source = b"\x0b" + number.to_bytes(3, "big")
+        batch.pack({"original": (2, 17, source, b"\x0b\0\0\1", 1, 2, 0, 0, 0), "timeout": 600})
+    return batch
+
+
+def mark_of(cache: InternalCache, port: int) -> int:
+    batch = FlowBatch()
+    list_flows(cache.table, batch, 0, 100_000)
+    flows = [batch.unpack(index) for index in range(len(batch))]
+    return next(int(flow["mark"]) for flow in flows if flow["original"][4] == port)
+
+
+def test_events_from_before_a_resync_do_not_overrule_it(namespace: Namespace) -> None:
+    """Of two changes, the first one's event waits in a socket that had no room for the second one's."""
+
+    async def run() -> InternalCache:
+        cache = InternalCache()
+        general = General(netlink_buffer_size=8192, netlink_overrun_resync=None)
+        follower = KernelFollower(cache, general, Silent(), lambda: None)
+        follower.start()
+        with ConntrackTable() as table:
+            table.create(Flow(original=UDP, timeout=600, mark=1))
+            table.create_batch(many(100))
+            table.update(Flow(original=UDP, mark=2))
+        await follower.resync()
+        # Whatever still waits is taken, too.
+        follower.catch_up()
+        follower.catch_up()
+        assert follower.overruns == 1
+        follower.stop()
+        return cache
+
+    with namespace.entered():
+        cache = asyncio.run(run())
+    assert len(cache) == 101
+    assert mark_of(cache, UDP.source_port) == 2
+
+
+def test_a_digest_is_of_the_whole_table_only(namespace: Namespace, tmp_path: Path) -> None:
+    """A flush in the middle of a dump: what the dump told before is missing when it ends."""
+    configuration = tmp_path / "conntrackd.conf"
+    configuration.write_text(CONFIGURATION.replace("DIR", str(tmp_path)))
+
+    async def run() -> None:
+        node = Node(load(str(configuration)).settings, Silent())
+        await node.start()
+        assert node.session.says_digest
+        await node.flush(Cache.INTERNAL)
+        assert not node.session.says_digest
+        resync = asyncio.create_task(node.resync_kernel(None))
+        while not len(node.internal):
+            await asyncio.sleep(0)
+        await node.flush(Cache.INTERNAL)
+        assert not resync.done()
+        await resync
+        assert not node.session.says_digest
+        while not node.session.says_digest:
+            await asyncio.sleep(0.01)
+        assert len(node.internal) == MANY
+        await node.stop_all()
+
+    async def run_to_an_end() -> None:
+        async with asyncio.timeout(30.0):
+            await run()
+
+    with namespace.entered():
+        with ConntrackTable() as table:
+            table.create_batch(many(MANY))
+        asyncio.run(run_to_an_end())
