@@ -27,9 +27,14 @@ cdef class ExternalCache:
     cdef readonly uint8_t run_flags        # and the flags that they carried
     cdef readonly uint32_t sweeps          # owners whose left-over entries are being dropped
     cdef owner_t owners[64]
+    cdef flow_t flows[16]                  # a GROUP of messages, read but not yet taken
+    cdef uint8_t kinds[16]
+    cdef uint32_t hashes[16]
+    cdef uint32_t read_ahead               # how many
 
-    cdef void take(self, const uint8_t *message, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void store(self, const flow_t *flow, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void forget(self, const flow_t *flow, uint8_t owner) noexcept nogil
+    cdef void read(self, const uint8_t *body, const header_t *header) noexcept nogil
+    cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void store(self, const flow_t *flow, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil
     cdef void sweep_owner(self, uint8_t owner, uint32_t limit) noexcept nogil
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil

@@ -55,24 +55,40 @@ cdef class ExternalCache:
                     break
                 if in_order and header.sequence != expected + self.run_length:
                     break
-                self.take(data + offset + HEADER_SIZE, &header, owner, now)
+                self.read(data + offset + HEADER_SIZE, &header)
+                if self.read_ahead == GROUP:
+                    self.take(owner, now)
                 self.run_length += 1
                 self.run_flags |= header.flags
                 offset += header.length
+            self.take(owner, now)
         return offset
 
-    cdef void take(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil:
-        cdef flow_t flow
+    cdef void read(self, const uint8_t *body, const header_t *header) noexcept nogil:
+        """Add a message to those that are read ahead."""
+        cdef flow_t *flow = &self.flows[self.read_ahead]
+        cdef key_t key
         if header.type >= TYPE_EXPECT_NEW:
             self.ignored += 1
             return
-        if decode_body(body, header.length - HEADER_SIZE, &flow) != WIRE_OK:
+        if decode_body(body, header.length - HEADER_SIZE, flow) != WIRE_OK:
             self.malformed += 1
             return
-        if header.type == TYPE_FLOW_DESTROY:
-            self.forget(&flow, owner)
-        else:
-            self.store(&flow, owner, now)
+        flow_key(flow, &key)
+        self.hashes[self.read_ahead] = self.table.hash_key(&key)
+        self.kinds[self.read_ahead] = header.type
+        self.read_ahead += 1
+
+    cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil:
+        """Take what is read ahead."""
+        cdef uint32_t i
+        self.table.prefetch(self.hashes, self.read_ahead)
+        for i in range(self.read_ahead):
+            if self.kinds[i] == TYPE_FLOW_DESTROY:
+                self.forget(&self.flows[i], self.hashes[i], owner)
+            else:
+                self.store(&self.flows[i], self.hashes[i], owner, now)
+        self.read_ahead = 0
 
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil:
         """Count an entry in, or out of, what its owner has."""
@@ -92,15 +108,14 @@ cdef class ExternalCache:
                 owner.fresh_digest -= digest
                 owner.fresh_count -= 1
 
-    cdef void store(self, const flow_t *flow, uint8_t owner, uint32_t now) noexcept nogil:
+    cdef void store(self, const flow_t *flow, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil:
         """A new or changed flow of `owner`."""
         cdef uint8_t[BODY_MAX] body
         cdef uint32_t length = encode_body(flow, 0, body)
         cdef key_t key
-        cdef uint32_t hash, number
+        cdef uint32_t number
         cdef slot_t *slot
         flow_key(flow, &key)
-        hash = self.table.hash_key(&key)
         number = self.table.find(&key, hash)
         if number == NONE:
             number = self.table.add(&key, hash, body, length)
@@ -123,12 +138,12 @@ cdef class ExternalCache:
         slot.updated = now
         self.account(slot, True)
 
-    cdef void forget(self, const flow_t *flow, uint8_t owner) noexcept nogil:
+    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil:
         """A flow of `owner` has ended. Where another node has taken the tuple over since, its entry stays."""
         cdef key_t key
         cdef uint32_t number
         flow_key(flow, &key)
-        number = self.table.find(&key, self.table.hash_key(&key))
+        number = self.table.find(&key, hash)
         if number == NONE or self.table.at(number).owner != owner:
             self.counters.destroy_failed += 1
             return

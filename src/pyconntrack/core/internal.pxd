@@ -35,8 +35,14 @@ cdef class InternalCache:
     cdef uint32_t left_over                # entries that it removed
     cdef IdentitySet ended                 # flows that ended since the resync began
 
-    cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil
-    cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil
+    cdef flow_t flows[16]                  # a GROUP of events, read but not yet followed
+    cdef uint32_t hashes[16]
+    cdef uint32_t read_ahead               # how many
+
+    cdef uint32_t hash_flow(self, const flow_t *flow) noexcept nogil
+    cdef void apply(self, flow_t *event, uint32_t hash, uint32_t now) noexcept nogil
+    cdef void merge(self, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
+    cdef void take(self, bint dump, uint32_t now) noexcept nogil
     cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
     cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil
     cdef void overlay(self, uint32_t number, const flow_t *event, uint32_t now) noexcept nogil

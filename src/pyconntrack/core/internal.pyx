@@ -53,13 +53,17 @@ cdef class InternalCache:
     def __len__(self):
         return self.live
 
-    cdef void apply(self, flow_t *event, uint32_t now) noexcept nogil:
+    cdef uint32_t hash_flow(self, const flow_t *flow) noexcept nogil:
+        cdef key_t key
+        flow_key(flow, &key)
+        return self.table.hash_key(&key)
+
+    cdef void apply(self, flow_t *event, uint32_t hash, uint32_t now) noexcept nogil:
         """Follow one event."""
         cdef key_t key
-        cdef uint32_t hash, number
+        cdef uint32_t number
         cdef bint same
         flow_key(event, &key)
-        hash = self.table.hash_key(&key)
         number = self.table.find(&key, hash)
         if number != NONE and self.table.at(number).flags & SLOT_DEAD:
             same = False
@@ -94,13 +98,12 @@ cdef class InternalCache:
             slot.told = 0
         slot.told |= told_by(event)
 
-    cdef void merge(self, flow_t *flow, uint32_t now) noexcept nogil:
+    cdef void merge(self, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil:
         """Take one flow of a dump that runs since begin_resync."""
         cdef key_t key
-        cdef uint32_t hash, number
+        cdef uint32_t number
         cdef slot_t *slot
         flow_key(flow, &key)
-        hash = self.table.hash_key(&key)
         number = self.table.find(&key, hash)
         if self.filter is not None and not self.filter.accepts(flow):
             # What came in while the filter accepted it stays until its flow ends.
@@ -229,8 +232,8 @@ cdef class InternalCache:
         self.queue.push(number, TYPE_FLOW_DESTROY)
 
     cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil:
-        """Take every netlink message of a datagram. Returns how many were flows."""
-        cdef flow_t flow
+        """Read every netlink message of a datagram, and take what makes a group. Returns how many were flows."""
+        cdef flow_t *flow
         cdef uint32_t length
         cdef uint32_t flows = 0
         cdef int result
@@ -239,15 +242,16 @@ cdef class InternalCache:
             if length < 16 or length > size:
                 self.malformed += 1
                 return flows
-            result = decode_flow(data, length, &flow)
-            if result == 0 and not has(&flow, BIT_ORIGINAL):
+            flow = &self.flows[self.read_ahead]
+            result = decode_flow(data, length, flow)
+            if result == 0 and not has(flow, BIT_ORIGINAL):
                 self.malformed += 1
             elif result == 0:
                 flows += 1
-                if dump:
-                    self.merge(&flow, now)
-                else:
-                    self.apply(&flow, now)
+                self.hashes[self.read_ahead] = self.hash_flow(flow)
+                self.read_ahead += 1
+                if self.read_ahead == GROUP:
+                    self.take(dump, now)
             elif result != DECODE_NOT_A_FLOW:
                 self.malformed += 1
             length = (length + 3) & ~(<uint32_t>3)
@@ -256,6 +260,17 @@ cdef class InternalCache:
             data += length
             size -= length
         return flows
+
+    cdef void take(self, bint dump, uint32_t now) noexcept nogil:
+        """Take what is read ahead."""
+        cdef uint32_t i
+        self.table.prefetch(self.hashes, self.read_ahead)
+        for i in range(self.read_ahead):
+            if dump:
+                self.merge(&self.flows[i], self.hashes[i], now)
+            else:
+                self.apply(&self.flows[i], self.hashes[i], now)
+        self.read_ahead = 0
 
     def receive_events(self, NetlinkReceiver receiver not None, uint32_t limit, uint32_t now):
         """Follow the events that wait on a socket, about `limit` of them at most.
@@ -273,23 +288,30 @@ cdef class InternalCache:
                     break
                 for i in range(got):
                     flows += self.walk(receiver.data(i), receiver.size(i), False, now)
+                self.take(False, now)
         if got < 0:
             raise OSError(-got, "cannot receive events of the connection tracking table")
         return flows
 
     def follow(self, const uint8_t[::1] messages not None, uint32_t now):
         """Follow events given as bytes: netlink messages one after another. Returns how many were flows."""
+        cdef uint32_t flows
         if messages.shape[0] == 0:
             return 0
-        return self.walk(&messages[0], <uint32_t>messages.shape[0], False, now)
+        flows = self.walk(&messages[0], <uint32_t>messages.shape[0], False, now)
+        self.take(False, now)
+        return flows
 
     def merge_dump(self, const uint8_t[::1] messages not None, uint32_t now):
         """Take a piece of the dump that began with begin_resync: netlink messages one after another. Returns how many were flows."""
+        cdef uint32_t flows
         if messages.shape[0] == 0:
             return 0
         if not self.resyncing:
             raise ValueError("a dump is merged between begin_resync and end_resync")
-        return self.walk(&messages[0], <uint32_t>messages.shape[0], True, now)
+        flows = self.walk(&messages[0], <uint32_t>messages.shape[0], True, now)
+        self.take(True, now)
+        return flows
 
     def merge_batch(self, FlowBatch batch not None, uint32_t now):
         """Take flows of the dump that began with begin_resync."""
@@ -298,7 +320,7 @@ cdef class InternalCache:
             raise ValueError("a dump is merged between begin_resync and end_resync")
         with nogil:
             for i in range(batch.length):
-                self.merge(&batch.flows[i], now)
+                self.merge(&batch.flows[i], self.hash_flow(&batch.flows[i]), now)
 
     def begin_resync(self):
         """Before the kernel is asked for a dump, and with no event waiting: from now on events take precedence over it."""

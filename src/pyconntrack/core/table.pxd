@@ -7,6 +7,7 @@ cdef enum:
     NONE = 0xffffffff          # no slot
     SLOTS_PER_CHUNK = 4096
     SEGMENTS = 256             # of the index
+    GROUP = 16                 # flows to look for at a time, see FlowTable.prefetch
 
 # Which queue a slot waits in.
 cdef enum:
@@ -66,6 +67,8 @@ cdef class FlowTable:
     cdef slot_t *at(self, uint32_t slot) noexcept nogil
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil
     cdef uint32_t find(self, const key_t *key, uint32_t hash) noexcept nogil
+    cdef void prefetch(self, const uint32_t *hashes, uint32_t count) noexcept nogil
+    cdef uint32_t glance(self, uint32_t hash) noexcept nogil
     cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil
     cdef uint32_t add_unindexed(self, const uint8_t *body, uint32_t length) noexcept nogil
     cdef int set_body(self, slot_t *slot, const uint8_t *body, uint32_t length) noexcept nogil
