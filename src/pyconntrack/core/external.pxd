@@ -24,7 +24,6 @@ cdef class ExternalCache:
     cdef readonly uint64_t malformed       # payloads that could not be read
     cdef readonly uint64_t ignored         # expectations, while they are not replicated
     cdef readonly uint32_t run_length      # messages that the last apply_run took
-    cdef readonly uint8_t run_flags        # and the flags that they carried
     cdef readonly uint32_t sweeps          # owners whose left-over entries are being dropped
     cdef owner_t owners[64]
     cdef flow_t flows[16]                  # a GROUP of messages, read but not yet taken

@@ -30,17 +30,17 @@ cdef class ExternalCache:
         return self.table.count
 
     def apply_run(self, const uint8_t[::1] datagram not None, uint32_t offset, uint32_t expected, bint in_order,
-                  uint8_t owner, uint32_t now):
+                  uint8_t owner, uint32_t now, uint8_t flags=0):
         """Take the run of data messages that begins at `offset`, and return the offset behind it.
 
-        The run ends before a control message, a malformed header, the datagram's end and, with `in_order`, a number other than the next:
-        `expected`, and so on. `run_length` then says how many messages it had, `run_flags` which flags they carried. A malformed payload is counted and passed over.
+        The run ends before a control message, a malformed header, other flags than `flags`, the datagram's end and, with `in_order`, a
+        number other than the next: `expected`, and so on. `run_length` then says how many messages it had. A malformed payload is
+        counted and passed over.
         """
         cdef uint32_t size = <uint32_t>datagram.shape[0]
         cdef const uint8_t *data
         cdef header_t header
         self.run_length = 0
-        self.run_flags = 0
         if owner >= OWNERS:
             raise ValueError(f"owner {owner}: there are {OWNERS}")
         if offset >= size:
@@ -50,7 +50,7 @@ cdef class ExternalCache:
             while size - offset >= HEADER_SIZE:
                 load_header(data + offset, &header)
                 if (header.version != PROTOCOL_VERSION or header.type > TYPE_EXPECT_DESTROY
-                        or header.flags & ~(FLAG_HELLO | FLAG_HELLO_BACK)
+                        or header.flags != flags
                         or header.length < HEADER_SIZE or header.length > size - offset):
                     break
                 if in_order and header.sequence != expected + self.run_length:
@@ -59,7 +59,6 @@ cdef class ExternalCache:
                 if self.read_ahead == GROUP:
                     self.take(owner, now)
                 self.run_length += 1
-                self.run_flags |= header.flags
                 offset += header.length
             self.take(owner, now)
         return offset

@@ -42,11 +42,14 @@ class PacedReader:
         self._look()
 
     def _look(self) -> None:
-        # Whatever becomes of this look, there will be another one: else the daemon were deaf from here on.
-        after_a_failure = self._loop.call_later(PAUSE, self._look)
-        self._next_look = after_a_failure
-        taken = self._take()
-        after_a_failure.cancel()
+        # Where the look fails, there will be another one all the same: else nobody would ever look again.
+        taken = 1
+        try:
+            taken = self._take()
+        finally:
+            self._go_on(taken)
+
+    def _go_on(self, taken: int) -> None:
         if taken >= self._most:
             self._next_look = self._loop.call_soon(self._look)
         elif taken:

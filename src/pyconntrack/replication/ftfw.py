@@ -77,6 +77,12 @@ class Ftfw(Session):
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None:
         offset = 0
         while offset < len(datagram):
+            # Nearly all that comes is data in its order, without flags.
+            end = self._take_data(datagram, offset, peer.expected, 0, peer, now)
+            if end > offset:
+                peer.greeted = False
+                offset = end
+                continue
             message = read_message(datagram, offset, self.errors)
             if message is None:
                 return
@@ -101,21 +107,28 @@ class Ftfw(Session):
         elif message.sequence != peer.expected:
             self._miss(message, peer)
         if message.is_data:
-            end = self.external.apply_run(
-                datagram, message.offset, message.sequence, True, peer.owner, int(now)
-            )
-            peer.take(message.sequence, self.external.run_length, now)
-            peer.data_unacknowledged += self.external.run_length
-            self.messages_received += self.external.run_length
-            flags = self.external.run_flags
+            end = self._take_data(datagram, message.offset, message.sequence, message.flags, peer, now)
         else:
             peer.take(message.sequence, 1, now)
             self.messages_received += 1
-            flags = message.flags
             end = message.offset + message.length
             self._take_control(datagram, message, peer, now)
-        if flags & HELLO_BACK:
+        if message.flags & HELLO_BACK:
             self._saying_hello = False
+        return end
+
+    def _take_data(
+        self, datagram: bytes, offset: int, first: int | None, flags: int, peer: Peer, now: float
+    ) -> int:
+        """Take the data at `offset` with these flags, numbered from `first` on. Returns the offset behind."""
+        if first is None:
+            return offset
+        end = self.external.apply_run(datagram, offset, first, True, peer.owner, int(now), flags)
+        taken = self.external.run_length
+        if taken:
+            peer.take(first, taken, now)
+            peer.data_unacknowledged += taken
+            self.messages_received += taken
         return end
 
     def _hear_hello(self, message: Message, peer: Peer, now: float) -> None:

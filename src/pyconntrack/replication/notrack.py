@@ -47,7 +47,7 @@ class Notrack(Session):
             self._track(message.sequence, peer)
             if message.is_data:
                 offset = self.external.apply_run(
-                    datagram, offset, message.sequence, True, peer.owner, int(now)
+                    datagram, offset, message.sequence, True, peer.owner, int(now), message.flags
                 )
                 count = self.external.run_length
             else:
