@@ -62,7 +62,7 @@ cdef class FlowTable:
     cdef uint32_t block_left
     cdef uint8_t *block_place
     cdef uint8_t *free_bodies[65]
-    cdef uint64_t seed
+    cdef uint64_t seeds[2]
 
     cdef slot_t *at(self, uint32_t slot) noexcept nogil
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil

@@ -72,7 +72,8 @@ cdef class FlowTable:
         while size * SEGMENTS < buckets and size < 1 << 18:
             size *= 2
         self.limit = limit if limit else 0x7fffffff
-        self.seed = int.from_bytes(os.urandom(8), "little")
+        for i in range(2):
+            self.seeds[i] = int.from_bytes(os.urandom(8), "little")
         self.free_slot = NONE
         for i in range(SEGMENTS):
             self.segments[i].buckets = <bucket_t *>calloc(size, sizeof(bucket_t))
@@ -130,15 +131,17 @@ cdef class FlowTable:
         return &self.chunks[slot // SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK]
 
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil:
-        cdef const uint64_t *words = <const uint64_t *>key.address
+        """Each factor holds a secret: one that a sender of packets could make zero would wipe out the rest of the key."""
+        cdef uint64_t[4] words
         cdef uint64_t rest
         cdef uint64_t state
+        memcpy(words, key.address, 32)
         memcpy(&rest, key.ports, 8)      # ports, address length, protocol, zone
-        state = fold(rest ^ self.seed, words[0] ^ PRIME_1)
+        state = fold(rest ^ self.seeds[0], words[0] ^ self.seeds[1])
         if key.address_length == 32:
-            state = fold(words[1] ^ state, words[2] ^ PRIME_2)
-            state = fold(words[3] ^ state, self.seed ^ PRIME_1)
-        state = fold(state ^ self.seed, PRIME_2)
+            state = fold(words[1] ^ state, words[2] ^ self.seeds[1])
+            state = fold(words[3] ^ state, self.seeds[0] ^ PRIME_1)
+        state = fold(state ^ self.seeds[0], PRIME_2)
         return <uint32_t>(state ^ (state >> 32))
 
     cdef segment_t *segment_of(self, uint32_t hash) noexcept nogil:
