@@ -46,7 +46,6 @@ class Node:
         self._out = Datagrams(settings.datagram_size, 8)
         self._dump_place: tuple[bytes, ...] | None = None
         self._dump_piece: bytes | None = None
-        self._dumping = False
         self.overruns = 0
 
     def start(self, now: float) -> None:
@@ -78,7 +77,7 @@ class Node:
     @property
     def busy(self) -> bool:
         """Whether events wait or a dump is under way."""
-        return self.up and (self._dumping or self.kernel.readable)
+        return self.up and (self.kernel.dumping or self.kernel.readable)
 
     def receive(self, datagram: bytes, sender: str, now: float) -> None:
         if self.up:
@@ -143,23 +142,23 @@ class Node:
             self.internal.follow(message, int(now))
 
     def _begin_resync(self) -> None:
-        if self._dumping and self.kernel.random.random() < 0.5:
+        if self.kernel.dumping and self.kernel.random.random() < 0.5:
             self.internal.end_resync(complete=False)
         self.internal.begin_resync()
-        self._dumping = True
+        self.kernel.dumping = True
         self._dump_place = None
         self._dump_piece = None
 
     def continue_dump(self, count: int, now: float) -> None:
         """Merge the piece that was read last time, and read the next: between the two, the table goes on."""
-        if not self.up or not self._dumping:
+        if not self.up or not self.kernel.dumping:
             return
         if self._dump_piece is None:
             self._dump_piece, self._dump_place = self.kernel.dump_piece(None, count, now)
             return
         self.internal.merge_dump(self._dump_piece, int(now))
         if self._dump_place is None:
-            self._dumping = False
+            self.kernel.dumping = False
             self._dump_piece = None
             self.internal.end_resync()
             self.session.says_digest = self.settings.says_digest
