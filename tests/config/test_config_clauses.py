@@ -97,7 +97,7 @@ def link(text: str) -> Link:
         ("Lockfile /run/c.lock", "lock_file", Path("/run/c.lock")),
         ("NetlinkBufferSize 2097152", "netlink_buffer_size", 2097152),
         ("NetlinkBufferSizeMaxGrowth 8388608", "netlink_buffer_size_max_growth", 8388608),
-        ("NetlinkOverrunResync yes", "netlink_overrun_resync", 30),
+        ("NetlinkOverrunResync yes", "netlink_overrun_resync", 1),
         ("NetlinkOverrunResync off", "netlink_overrun_resync", None),
         ("NetlinkOverrunResync 5", "netlink_overrun_resync", 5),
         ("NetlinkEventsReliable yes", "netlink_events_reliable", True),
@@ -121,7 +121,7 @@ def test_defaults() -> None:
     settings = quiet("General { }\nStats { }")
     assert settings == Settings(General(), stats=Stats())
     assert settings.general.lock_file == Path("/var/lock/conntrack.lock")
-    assert settings.general.netlink_overrun_resync == 30
+    assert settings.general.netlink_overrun_resync == 1
     assert settings.general.event_iteration_limit == 100
     defaults = sync("")
     assert (defaults.resend_queue_size, defaults.ack_window_size, defaults.purge_timeout) == (131072, 300, 60)

@@ -189,7 +189,7 @@ class DatagramChannel:
             opened.bind(self._destination(link.address, port=0))
 
     def _connect(self) -> OSError | None:
-        """Fix where datagrams go. It fails while the link is down; it is tried again with the next datagrams."""
+        """Fix where datagrams go. Fails while the link is down, and is tried again with the next ones."""
         try:
             self.sender.connect(self._destination(self.link.peer or self.link.address))
         except OSError as error:

@@ -14,7 +14,7 @@ from pyconntrack.cli.options import USAGE, Options, UsageError, parse_options
 from pyconntrack.daemon.log import ERROR, WARNING, print_line
 
 if TYPE_CHECKING:
-    from pyconntrack.config import Loaded
+    from pyconntrack.config import Loaded, Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,11 +123,19 @@ def _check(config: str) -> int:
         warnings = [*loaded.warnings, *missing_interfaces(loaded.settings)]
     except ConfigError as error:
         errors, warnings = error.problems, error.warnings
+    else:
+        warnings += [Problem(config, 0, 0, text) for text in _not_available(loaded.settings)]
     lines = [(problem, "error") for problem in errors] + [(problem, "warning") for problem in warnings]
     for problem, kind in sorted(lines):
         place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
         print(f"{place}: {kind}: {problem.message}", file=sys.stderr)
     return 1 if errors else 0
+
+
+def _not_available(settings: Settings) -> list[str]:
+    from pyconntrack.daemon.availability import refusals, without_effect
+
+    return refusals(settings) + without_effect(settings)
 
 
 if __name__ == "__main__":

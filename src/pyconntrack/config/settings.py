@@ -23,7 +23,7 @@ MAX_LINKS = 4
 DEFAULT_LOG_FILE = Path("/var/log/conntrackd.log")
 DEFAULT_STATS_LOG_FILE = Path("/var/log/conntrackd-stats.log")
 DEFAULT_FACILITY = "daemon"
-DEFAULT_OVERRUN_RESYNC = 30
+DEFAULT_OVERRUN_RESYNC = 1
 DEFAULT_RESEND_QUEUE_SIZE = 131072
 
 

@@ -205,26 +205,41 @@ class ControlServer:
         self._report = report
         self._backlog = backlog
         self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._identity: tuple[int, int] | None = None
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self.failed_reads = 0
         """Requests that did not arrive whole and in time."""
         self.unknown_requests = 0
 
-    async def start(self) -> None:
-        """Bind and listen. Raises ControlError, also where another daemon answers there."""
-        listener = open_control_socket(self._path, self._backlog)
+    def bind(self) -> None:
+        """Take the socket's place. Raises ControlError, also where another daemon answers there."""
+        self._listener = open_control_socket(self._path, self._backlog)
         status = self._path.lstat()
         self._identity = status.st_dev, status.st_ino
+
+    def unbind(self) -> None:
+        """Give the place up again, before start()."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self._unlink()
+
+    async def start(self) -> None:
+        """Answer clients. Raises ControlError where the socket is not bound yet and cannot be."""
+        if self._listener is None:
+            self.bind()
         self._server = await asyncio.start_unix_server(
-            self._serve, sock=listener, limit=REQUEST_LIMIT, backlog=self._backlog
+            self._serve, sock=self._listener, limit=REQUEST_LIMIT, backlog=self._backlog
         )
+        self._listener = None
 
     async def close(self) -> None:
         """Stop listening, remove the socket, cut what is open."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        self.unbind()
         self._unlink()
         tasks = list(self._connections.values())
         for connection in list(self._connections):

@@ -33,10 +33,9 @@ _STEP_FLOWS = 1024
 _EVENTS_PER_STEP = 4000
 # Entries that are looked at, or removed, in one go when the dump is done.
 _SWEEP_SLOTS = 50_000
-# Seconds from an overrun to the resync where the configuration leaves it to the daemon; the C daemon's
-# default of 30 means the same.
+# Seconds until a resync that broke off is tried again, and one that failed.
 _PROMPT = 1.0
-_DEFAULT_DELAY = 30
+_AFTER_FAILURE = 5.0
 
 
 class KernelFollower:
@@ -141,12 +140,11 @@ class KernelFollower:
         delay = self.general.netlink_overrun_resync
         if delay is None or self._scheduled is not None:
             return
-        seconds = _PROMPT if delay == _DEFAULT_DELAY else float(delay)
         self.reporter.warning(
-            f"netlink events were lost, resync with the kernel table in {seconds:g} seconds; "
+            f"netlink events were lost, resync with the kernel table in {delay} s; "
             "a larger NetlinkBufferSize avoids this"
         )
-        self._scheduled = self._loop.call_later(seconds, self._resync_now)
+        self._scheduled = self._loop.call_later(delay, self._resync_now)
 
     def _grow_buffer(self) -> None:
         limit = self.general.netlink_buffer_size_max_growth
@@ -176,7 +174,7 @@ class KernelFollower:
         except OSError as error:
             self.reporter.error(f"resync with the kernel table failed: {error}")
             self.failures += 1
-            self._scheduled = self._loop.call_later(_PROMPT * 5, self._resync_now)
+            self._scheduled = self._loop.call_later(_AFTER_FAILURE, self._resync_now)
 
     async def resync(self) -> int:
         """Read the kernel's table into the cache. Returns how many entries were too many.

@@ -9,7 +9,7 @@ import signal
 from pyconntrack.channel.datagram import ChannelError
 from pyconntrack.config import Settings
 from pyconntrack.daemon.control import ControlError
-from pyconntrack.daemon.log import Log
+from pyconntrack.daemon.log import ERROR, Log, format_line
 from pyconntrack.daemon.node import Node, StartError
 from pyconntrack.daemon.process import Start
 from pyconntrack.kernel.errors import ConntrackError
@@ -34,7 +34,7 @@ async def _serve(settings: Settings, log: Log, start: Start, background: bool) -
         await node.start()
     except (StartError, ChannelError, ControlError, ConntrackError) as error:
         log.error(str(error))
-        start.failed(f"ERROR: {error}")
+        start.failed(format_line(ERROR, str(error)))
         if node is not None:
             await node.stop_all()
         return 1

@@ -7,12 +7,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from pyconntrack.channel.datagram import DatagramChannel
-from pyconntrack.config import Filter, Link, Mode, Policy, Settings, Sync, Transport
+from pyconntrack.channel.datagram import ChannelError, DatagramChannel
+from pyconntrack.config import Filter, Mode, Policy, Settings, Sync
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.filter import EventFilter
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.listing import list_text
+from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.committer import commit
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
 from pyconntrack.daemon.follower import KernelFollower
@@ -35,8 +36,11 @@ class Node:
     """A node that replicates with others. Implements `control.Commands`."""
 
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
-        """Build it, with a running event loop; nothing runs yet. Raises StartError, ChannelError."""
-        sync = _replication_of(settings)
+        """Build it, with a running event loop; nothing runs yet.
+
+        Raises StartError, ControlError, ChannelError.
+        """
+        sync = _replication_of(settings, reporter)
         self.settings = settings
         self.sync = sync
         self.reporter = reporter
@@ -48,16 +52,23 @@ class Node:
             limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size
         )
         self.session = _session(sync, self.internal, self.external, self._loop.time())
-        self.replicator = Replicator(
-            self.session, DatagramChannel(_first_link(sync, reporter)), self._report_bulk_asked_for
-        )
-        self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
         self.control = ControlServer(
             settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
         )
+        # First of all, so that a second daemon hears that it is one, and not that its port is in use.
+        self.control.bind()
+        self.replicator = Replicator(self.session, self._open_link(), self._report_bulk_asked_for)
+        self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
         self._kernel_flushes = 0
+
+    def _open_link(self) -> DatagramChannel:
+        try:
+            return DatagramChannel(next(link for link in self.sync.links if link.default))
+        except ChannelError:
+            self.control.unbind()
+            raise
 
     async def start(self) -> None:
         """Listen, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
@@ -192,24 +203,14 @@ def _flush_kernel_table() -> None:
         kernel.flush()
 
 
-def _replication_of(settings: Settings) -> Sync:
-    if settings.sync is None:
-        raise StartError("the configuration has no Sync section: only replication is available yet")
-    if settings.sync.mode is Mode.ALARM:
-        raise StartError("mode ALARM is not available yet: use FTFW or NOTRACK")
-    if any(link.transport is Transport.TCP for link in settings.sync.links):
-        raise StartError("links over TCP are not available yet: use UDP or Multicast")
-    if settings.sync.disable_external_cache:
-        raise StartError("DisableExternalCache is not available yet: set it to no")
+def _replication_of(settings: Settings, reporter: Reporter) -> Sync:
+    for text in without_effect(settings):
+        reporter.warning(text)
+    refused = refusals(settings)
+    if refused:
+        raise StartError("; ".join(refused))
+    assert settings.sync is not None
     return settings.sync
-
-
-def _first_link(sync: Sync, reporter: Reporter) -> Link:
-    if len(sync.links) > 1:
-        reporter.warning(
-            "only the default link is used: fail-over among redundant links is not available yet"
-        )
-    return next(link for link in sync.links if link.default)
 
 
 def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a configuration may say that this daemon does not do yet.
+
+The configuration is read whole, as conntrackd.conf(5) has it; here stands what of it is refused at start, and
+what is taken with a warning because the daemon does its work all the same, in another way.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyconntrack.config import Mode, Settings, Transport
+
+
+def refusals(settings: Settings) -> list[str]:
+    """Why the daemon does not start with these settings; empty where it does."""
+    sync = settings.sync
+    if sync is None:
+        return ["the configuration has no Sync section: only replication is available yet"]
+    refused = []
+    if sync.mode is Mode.ALARM:
+        refused.append("mode ALARM is not available yet: use FTFW or NOTRACK")
+    if any(link.transport is Transport.TCP for link in sync.links):
+        refused.append("links over TCP are not available yet: use UDP or Multicast")
+    if sync.disable_external_cache:
+        refused.append("DisableExternalCache is not available yet: set it to no")
+    return refused
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """What the settings say without effect, each as a warning."""
+    sync, general = settings.sync, settings.general
+    warnings = []
+    if sync is not None and len(sync.links) > 1:
+        warnings.append("only the default link is used: fail-over among redundant links is not available yet")
+    if sync is not None and sync.disable_internal_cache:
+        warnings.append("DisableInternalCache is not available yet: the internal cache is kept")
+    if sync is not None and sync.expectation_sync:
+        warnings.append("ExpectationSync is not available yet: expectations are not replicated")
+    if general.poll_seconds is not None:
+        warnings.append("PollSecs is not available yet: events are followed")
+    if settings.helper is not None:
+        warnings.append("the section Helper is not available yet: no helper is set up")
+    if general.systemd and "NOTIFY_SOCKET" in os.environ:
+        warnings.append("Systemd is not available yet: run the daemon with Type=simple")
+    return warnings
