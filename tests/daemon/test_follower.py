@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,4 +126,36 @@ def test_a_digest_is_of_the_whole_table_only(namespace: Namespace, tmp_path: Pat
     with namespace.entered():
         with ConntrackTable() as table:
             table.create_batch(many(MANY))
+        asyncio.run(run_to_an_end())
+
+
+def test_a_flow_that_ends_without_an_event_leaves_the_cache(namespace: Namespace) -> None:
+    """A flow that began while the kernel made no events never tells of its end."""
+
+    async def run() -> None:
+        cache = InternalCache()
+        follower = KernelFollower(cache, General(), Silent(), lambda: None, reread_seconds=0.1)
+        follower.start()
+        await follower.resync()
+        assert len(cache) == cache.unheard == 1
+        with ConntrackTable() as table:
+            table.create(Flow(original=replace(UDP, source_port=1001), timeout=600))
+            while len(cache) < 2:
+                await asyncio.sleep(0.01)
+            assert cache.unheard == 1
+            table.delete(UDP)
+        while len(cache) > 1:
+            await asyncio.sleep(0.01)
+        assert cache.unheard == 0
+        follower.stop()
+
+    async def run_to_an_end() -> None:
+        async with asyncio.timeout(30.0):
+            await run()
+
+    with namespace.entered():
+        namespace.sysctl("net.netfilter.nf_conntrack_events", "0")
+        with ConntrackTable() as table:
+            table.create(Flow(original=UDP, timeout=600))
+        namespace.sysctl("net.netfilter.nf_conntrack_events", "2")
         asyncio.run(run_to_an_end())

@@ -6,7 +6,7 @@ from pyconntrack.core.filter cimport EventFilter
 from pyconntrack.core.identity_set cimport IdentitySet
 from pyconntrack.core.queue cimport MessageQueue
 from pyconntrack.core.record cimport flow_t
-from pyconntrack.core.table cimport FlowTable
+from pyconntrack.core.table cimport FlowTable, slot_t
 
 # What an update event tells only where it changed. Status, timeout and NAT are in every event.
 cdef enum:
@@ -30,6 +30,7 @@ cdef class InternalCache:
     cdef readonly uint64_t filtered        # events that the filter kept out
     cdef readonly uint64_t malformed       # netlink messages that could not be read
     cdef readonly bint resyncing
+    cdef readonly uint32_t unheard         # entries of which no event has told yet
     cdef uint16_t epoch
     cdef uint32_t swept                    # slots that the sweep has looked at
     cdef uint32_t left_over                # entries that it removed
@@ -44,6 +45,7 @@ cdef class InternalCache:
     cdef void merge(self, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
     cdef void take(self, bint dump, uint32_t now) noexcept nogil
     cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil
+    cdef void hear(self, slot_t *slot) noexcept nogil
     cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil
     cdef void overlay(self, uint32_t number, const flow_t *event, uint32_t now) noexcept nogil
     cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil

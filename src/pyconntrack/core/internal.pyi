@@ -15,6 +15,7 @@ class InternalCache:
     filtered: int
     malformed: int
     resyncing: bool
+    unheard: int
     def __init__(
         self,
         *,

@@ -90,9 +90,16 @@ cdef class InternalCache:
         if number != NONE:
             self.touch(number, event)
 
+    cdef void hear(self, slot_t *slot) noexcept nogil:
+        """An event has told of the entry: the kernel will tell of its end, too."""
+        if slot.flags & SLOT_UNHEARD:
+            slot.flags &= ~SLOT_UNHEARD
+            self.unheard -= 1
+
     cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil:
         """Remember what of an entry comes from events, newer than the dump that is under way."""
         cdef slot_t *slot = self.table.at(number)
+        self.hear(slot)
         if slot.epoch != self.epoch:
             slot.epoch = self.epoch
             slot.told = 0
@@ -115,21 +122,22 @@ cdef class InternalCache:
             return
         derive_nat(flow)
         normalise(flow)
-        if number == NONE or self.table.at(number).flags & SLOT_DEAD:
-            number = self.insert(number, flow, hash, now)
+        slot = NULL if number == NONE or self.table.at(number).flags & SLOT_DEAD else self.table.at(number)
+        if slot != NULL and slot.epoch == self.epoch:
+            if slot.id == flow.id:
+                self.complete(number, flow, now)
+            return
+        if slot != NULL and slot.id == flow.id:
+            self.refresh(number, flow, now)
         else:
-            slot = self.table.at(number)
-            if slot.epoch == self.epoch:
-                if slot.id == flow.id:
-                    self.complete(number, flow, now)
+            number = self.insert(number, flow, hash, now)
+            if number == NONE:
                 return
-            if slot.id != flow.id:
-                number = self.insert(number, flow, hash, now)
-            else:
-                self.refresh(number, flow, now)
-        if number != NONE:
-            self.table.at(number).epoch = self.epoch
-            self.table.at(number).told = 0
+            slot = self.table.at(number)
+            slot.flags |= SLOT_UNHEARD
+            self.unheard += 1
+        slot.epoch = self.epoch
+        slot.told = 0
 
     cdef uint32_t insert(self, uint32_t number, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil:
         """A flow that was not there, or in whose place stands one that has ended. Returns its slot, or NONE."""
@@ -149,6 +157,7 @@ cdef class InternalCache:
             slot = self.table.at(number)
         else:
             slot = self.table.at(number)
+            self.hear(slot)
             if not slot.flags & SLOT_DEAD:
                 self.live -= 1
                 self.digest -= digest_body(slot.body, slot.length)
@@ -225,6 +234,7 @@ cdef class InternalCache:
     cdef void kill(self, uint32_t number) noexcept nogil:
         """The entry's flow has ended; the entry stays, dead, until the peers know."""
         cdef slot_t *slot = self.table.at(number)
+        self.hear(slot)
         slot.flags |= SLOT_DEAD
         self.live -= 1
         self.digest -= digest_body(slot.body, slot.length)
@@ -366,6 +376,7 @@ cdef class InternalCache:
         self.queue.forget_flows()
         self.counters.destroyed += removed
         self.live = 0
+        self.unheard = 0
         self.digest = 0
         return removed
 

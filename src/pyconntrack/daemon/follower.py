@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Callable
+from pathlib import Path
 
 from pyconntrack.config import General
 from pyconntrack.core.batch import FlowBatch
@@ -38,6 +39,13 @@ _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
 
 
+# The kernel tells nothing of a flow that began while nobody listened, also not its end, unless this is 1.
+_EVENTS_SYSCTL = Path("/proc/sys/net/netfilter/nf_conntrack_events")
+# While there are such flows the table is read again, every so many seconds, or so many times what it takes.
+_REREAD_SECONDS = 60.0
+_REREAD_FACTOR = 100.0
+
+
 class KernelFollower:
     """The way from the kernel to the internal cache.
 
@@ -46,7 +54,13 @@ class KernelFollower:
     """
 
     def __init__(
-        self, cache: InternalCache, general: General, reporter: Reporter, changed: Callable[[], None]
+        self,
+        cache: InternalCache,
+        general: General,
+        reporter: Reporter,
+        changed: Callable[[], None],
+        *,
+        reread_seconds: float = _REREAD_SECONDS,
     ) -> None:
         self.cache = cache
         self.general = general
@@ -66,6 +80,8 @@ class KernelFollower:
         self._reader: PacedReader | None = None
         self._resyncing = asyncio.Lock()
         self._scheduled: asyncio.TimerHandle | None = None
+        self._reread: asyncio.TimerHandle | None = None
+        self._reread_seconds = reread_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -78,13 +94,19 @@ class KernelFollower:
         self.reporter.notice(
             f"netlink event socket buffer size has been set to {self._socket.receive_buffer} bytes"
         )
+        if _events_mode() == 0:
+            self.reporter.warning(
+                "the kernel makes no events, so changes are seen late: "
+                "set net.netfilter.nf_conntrack_events to 1"
+            )
         self._receiver = NetlinkReceiver(self._socket.fileno())
         self._reader = PacedReader(self._socket.fileno(), self._follow, self.general.event_iteration_limit)
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""
-        if self._scheduled is not None:
-            self._scheduled.cancel()
+        for timer in (self._scheduled, self._reread):
+            if timer is not None:
+                timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._reader is not None:
@@ -163,7 +185,9 @@ class KernelFollower:
             )
 
     def _resync_now(self) -> None:
-        self._scheduled = None
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         task = self._loop.create_task(self._resync_quietly())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -183,6 +207,7 @@ class KernelFollower:
         """
         async with self._resyncing:
             self.resyncs += 1
+            begin = self._loop.time()
             await self._take_queued_events()
             self.cache.begin_resync()
             flushes = self._flushes
@@ -201,7 +226,17 @@ class KernelFollower:
                 self.changed()
             if not complete and self._scheduled is None:
                 self._scheduled = self._loop.call_later(_PROMPT, self._resync_now)
+            self._reread_later(self._loop.time() - begin)
             return removed
+
+    def _reread_later(self, duration: float) -> None:
+        """Plan to read the table again where some of its flows may end without an event."""
+        if self._reread is not None:
+            self._reread.cancel()
+            self._reread = None
+        if self.cache.unheard and _events_mode() != 1:
+            seconds = max(self._reread_seconds, _REREAD_FACTOR * duration)
+            self._reread = self._loop.call_later(seconds, self._resync_now)
 
     async def _take_queued_events(self) -> None:
         """Take the events that wait: the dump to come is newer. See core/internal.pyx."""
@@ -234,6 +269,14 @@ class KernelFollower:
                 await readable(dump.fileno())
             else:
                 await asyncio.sleep(0)
+
+
+def _events_mode() -> int:
+    """The sysctl. 0: no events are made; 1: of all flows; 2: of flows that begin while somebody listens."""
+    try:
+        return int(_EVENTS_SYSCTL.read_text())
+    except (OSError, ValueError):
+        return 2
 
 
 async def readable(descriptor: int) -> None:
