@@ -47,7 +47,7 @@ def pipe() -> Iterator[Pipe]:
 
 def test_takes_the_first_arrival_and_waits_again(pipe: Pipe) -> None:
     async def run() -> None:
-        reader = PacedReader(pipe.reading, pipe.take, 10)
+        reader = PacedReader(pipe.reading, pipe.take, 10, 0.002)
         for count in (1, 2, 3):
             os.write(pipe.writing, b"x")
             await pipe.received(count)
@@ -62,7 +62,7 @@ def test_takes_the_first_arrival_and_waits_again(pipe: Pipe) -> None:
 
 def test_goes_on_at_once_while_there_may_be_more(pipe: Pipe) -> None:
     async def run() -> None:
-        reader = PacedReader(pipe.reading, pipe.take, 10)
+        reader = PacedReader(pipe.reading, pipe.take, 10, 0.002)
         os.write(pipe.writing, b"x" * 95)
         await pipe.received(95)
         reader.stop()
@@ -73,7 +73,7 @@ def test_goes_on_at_once_while_there_may_be_more(pipe: Pipe) -> None:
 
 def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
     async def run() -> None:
-        reader = PacedReader(pipe.reading, pipe.take, 10)
+        reader = PacedReader(pipe.reading, pipe.take, 10, 0.002)
         os.write(pipe.writing, b"x" * 20)
         await pipe.received(10)
         reader.stop()
@@ -100,7 +100,7 @@ def test_a_look_that_fails_is_not_the_last(pipe: Pipe) -> None:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: told.append(context.get("exception"))
         )
-        reader = PacedReader(pipe.reading, take, 10)
+        reader = PacedReader(pipe.reading, take, 10, 0.002)
         os.write(pipe.writing, b"x" * 12)
         await pipe.received(12)
         os.write(pipe.writing, b"x")

@@ -34,6 +34,9 @@ _STEP_FLOWS = 1024
 _EVENTS_PER_STEP = 4000
 # Entries that are looked at, or removed, in one go when the dump is done.
 _SWEEP_SLOTS = 50_000
+# Seconds between two looks for events while some come: dozens are then taken at once, and a receive buffer
+# of the default size does not overrun meanwhile.
+_PAUSE = 0.002
 # Seconds until a resync that broke off is tried again, and one that failed.
 _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
@@ -100,7 +103,9 @@ class KernelFollower:
                 "set net.netfilter.nf_conntrack_events to 1"
             )
         self._receiver = NetlinkReceiver(self._socket.fileno())
-        self._reader = PacedReader(self._socket.fileno(), self._follow, self.general.event_iteration_limit)
+        self._reader = PacedReader(
+            self._socket.fileno(), self._follow, self.general.event_iteration_limit, _PAUSE
+        )
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""

@@ -2,7 +2,7 @@
 """Waits for what arrives at a descriptor: at once while little does, in few large pieces while much does.
 
 To wake up, and to send what follows from it, costs many times what one event or message costs. So what
-arrives first is taken at once; but then the descriptor is looked at once in a PAUSE, and only when a look
+arrives first is taken at once; but then the descriptor is looked at once in a pause, and only when a look
 finds nothing is it waited for again.
 """
 
@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-# Seconds. Long enough for dozens of events where it matters, short beside what a link and a peer take.
-PAUSE = 0.002
-
 
 class PacedReader:
     """Calls `take` while there is something at `descriptor`. `take` returns how much there was.
 
-    From `most` on there may be more; then the next look is in the event loop's next turn.
+    From `most` on there may be more; then the next look is in the event loop's next turn. Otherwise it is
+    after a `pause`, in seconds. After 0, the descriptor is waited for.
     """
 
-    def __init__(self, descriptor: int, take: Callable[[], int], most: int) -> None:
+    def __init__(self, descriptor: int, take: Callable[[], int], most: int, pause: float) -> None:
         """To be called with a running event loop; reading begins now."""
         self._descriptor = descriptor
         self._take = take
         self._most = most
+        self._pause = pause
         self._loop = asyncio.get_running_loop()
         self._next_look: asyncio.Handle | None = None
         self._loop.add_reader(descriptor, self._arrived)
@@ -53,7 +52,7 @@ class PacedReader:
         if taken >= self._most:
             self._next_look = self._loop.call_soon(self._look)
         elif taken:
-            self._next_look = self._loop.call_later(PAUSE, self._look)
+            self._next_look = self._loop.call_later(self._pause, self._look)
         else:
             self._next_look = None
             self._loop.add_reader(self._descriptor, self._arrived)

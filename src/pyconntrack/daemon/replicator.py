@@ -14,6 +14,10 @@ from pyconntrack.replication.session import Session
 # Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000
 # messages, a few milliseconds.
 _BATCHES_AT_ONCE = 8
+# Seconds between two looks for datagrams while some come; no pause while as many come as in a bulk, where the
+# peer soon waits for an acknowledgement.
+_PAUSE = 0.004
+_MANY = DATAGRAMS_AT_ONCE // 2
 
 
 class Replicator:
@@ -34,7 +38,7 @@ class Replicator:
 
     def start(self) -> None:
         """Begin to listen and to speak."""
-        self._reader = PacedReader(self.channel.receiver.fileno(), self._receive, DATAGRAMS_AT_ONCE)
+        self._reader = PacedReader(self.channel.receiver.fileno(), self._receive, _MANY, _PAUSE)
         self.flush()
 
     def stop(self) -> None:
@@ -97,7 +101,8 @@ class Replicator:
         if self.session.bulks_sent != bulks:
             self._bulk_asked_for()
         self.flush()
-        return len(arrived)
+        # While acknowledgements hold up what is to be sent, each is taken as it arrives.
+        return 0 if self.session.internal.queue.waiting else len(arrived)
 
     def _arm(self) -> None:
         """Make sure that the session is heard at its deadline; a timer that is early does no harm."""
