@@ -13,7 +13,8 @@ FOR_LINT := $(VENV)/lint-packages
 BUILD_TOOLS := gcc:gcc "$(PYTHON) -c 'import ensurepip, venv':python3-venv" \
 	"$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path(\"include\") + \"/Python.h\")':python3-dev"
 NETWORK_TOOLS := ip:iproute2 nft:nftables unshare:util-linux
-TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables
+TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables \
+	keepalived:keepalived groff:groff-base
 
 .PHONY: install demo test lint bench simulate fuzz clean
 
@@ -29,11 +30,11 @@ $(INSTALLED): $(VENV)/bin/python pyproject.toml $(SOURCES)
 	@touch $@
 
 $(FOR_TESTS): $(INSTALLED)
-	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable '.[test]'
+	$(VENV)/bin/python scripts/requirements test | $(VENV)/bin/python -m pip install -q -r /dev/stdin
 	@touch $@
 
 $(FOR_LINT): $(INSTALLED)
-	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable '.[test,lint]'
+	$(VENV)/bin/python scripts/requirements test lint | $(VENV)/bin/python -m pip install -q -r /dev/stdin
 	@touch $@
 
 demo: $(INSTALLED)
