@@ -78,7 +78,9 @@ class DatagramChannel:
             raise ChannelError(f"{self.name}: {_explain(failure, link)}") from failure
         self._datagrams = DatagramReceiver(self.receiver.fileno(), DATAGRAMS_AT_ONCE)
         self._senders: dict[bytes, str] = {}
-        self._network = interface_network(link.interface) if link.family == 4 else None
+        self._network = (
+            interface_network(link.interface, link.interface_address) if link.family == 4 else None
+        )
 
     @property
     def name(self) -> str:
