@@ -9,6 +9,7 @@ import signal
 from pyconntrack.channel.datagram import ChannelError
 from pyconntrack.config import Settings
 from pyconntrack.daemon.control import ControlError
+from pyconntrack.daemon.failures import FailureReport
 from pyconntrack.daemon.log import ERROR, Log, format_line
 from pyconntrack.daemon.node import Node, StartError
 from pyconntrack.daemon.process import Start
@@ -25,9 +26,10 @@ def serve(settings: Settings, log: Log, start: Start, *, background: bool) -> in
 
 async def _serve(settings: Settings, log: Log, start: Start, background: bool) -> int:
     node: Node | None = None
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(FailureReport(log))
     try:
         node = Node(settings, log)
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stopped.set)
         loop.add_signal_handler(signal.SIGHUP, log.reopen)
