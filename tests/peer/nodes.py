@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -137,6 +138,18 @@ class Pair:
         statuses = [node.daemon.terminate() for node in self.nodes]
         assert statuses == [0, 0], self.logs()
 
+    @contextmanager
+    def running(self) -> Iterator[Pair]:
+        """Start both, and stop them, which must end well; where something else fails, only end them."""
+        try:
+            self.start()
+            yield self
+        except BaseException:
+            for node in self.nodes:
+                node.daemon.kill()
+            raise
+        self.stop()
+
     def logs(self) -> str:
         return "\n".join(f"--- {node.daemon.name}, {node.kind}\n{node.daemon.log()}" for node in self.nodes)
 
@@ -160,7 +173,10 @@ class Pair:
             lambda: node.active(cache) == len(lines) and node.cache(cache) == lines,
             max(0.0, end - monotonic()),
             what,
-            lambda: f"{node.active(cache)} by -s, {_differences(lines, node.cache(cache))}\n{self.logs()}",
+            lambda: (
+                f"{node.active(cache)} by -s, {len(self.sender.kernel())} in the sender's kernel, "
+                f"{_differences(lines, node.cache(cache))}\n{self.logs()}"
+            ),
         )
 
     def commit(self) -> None:

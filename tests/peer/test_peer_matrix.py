@@ -37,10 +37,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 def pair(field: Field, case: Case) -> Iterator[Pair]:
     """The pair of a case, running; it must end well."""
     (sender, receiver), mode, transport = case
-    made = field.pair(sender, receiver, mode, transport)
-    made.start()
-    yield made
-    made.stop()
+    with field.pair(sender, receiver, mode, transport).running() as running:
+        yield running
 
 
 def test_peer_has_all_flows_and_commits_them_as_they_were(pair: Pair, case: Case) -> None:

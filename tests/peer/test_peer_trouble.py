@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,19 +17,12 @@ BURST = MANY * 6 // 10
 SMALL_BUFFER = 64 * 2**10
 
 
-@contextmanager
-def running(pair: Pair) -> Iterator[Pair]:
-    pair.start()
-    yield pair
-    pair.stop()
-
-
 @pytest.mark.parametrize(("sender", "receiver"), [("ours", "ours"), ("ours", "C"), ("C", "ours")])
 def test_ftfw_converges_on_a_link_that_loses_one_packet_in_a_hundred(
     field: Field, sender: Kind, receiver: Kind
 ) -> None:
     dice = random.Random(LOAD)
-    with running(field.pair(sender, receiver, "FTFW", "udp")) as pair, loss(*field.ends, percent=1):
+    with field.pair(sender, receiver, "FTFW", "udp").running() as pair, loss(*field.ends, percent=1):
         pair.sender.create(varied_flows(LOAD))
         with pair.sender.table() as table:
             flows = table.dump_batch()
@@ -49,7 +40,7 @@ def test_burst_that_overruns_the_netlink_socket_leaves_no_difference(field: Fiel
     def with_small_buffers(configuration: Configuration) -> None:
         configuration.netlink_buffer_size = configuration.netlink_buffer_growth = SMALL_BUFFER
 
-    with running(field.pair("ours", "ours", mode, "udp", with_small_buffers)) as pair:
+    with field.pair("ours", "ours", mode, "udp", with_small_buffers).running() as pair:
         pair.sender.create(plain_tcp_flows(BURST))
         pair.wait_equal(deadline=5.0)
         assert overruns(pair) > 0, "the burst was too small"
@@ -71,7 +62,7 @@ def test_node_that_starts_while_the_link_is_down_joins_when_it_is_up(
 ) -> None:
     end = field.ends[0]
     end.down()
-    with running(field.pair("ours", "ours", "FTFW", transport)) as pair:
+    with field.pair("ours", "ours", "FTFW", transport).running() as pair:
         pair.sender.create(plain_tcp_flows(100))
         end.up()
         wait_until(end.in_service, 10.0, "the link")
