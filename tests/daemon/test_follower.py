@@ -159,3 +159,29 @@ def test_a_flow_that_ends_without_an_event_leaves_the_cache(namespace: Namespace
             table.create(Flow(original=UDP, timeout=600))
         namespace.sysctl("net.netfilter.nf_conntrack_events", "2")
         asyncio.run(run_to_an_end())
+
+
+def test_a_large_iteration_limit_does_not_hold_the_loop(namespace: Namespace) -> None:
+    """Other callbacks get their turn while thousands of events wait."""
+
+    async def run() -> list[int]:
+        cache = InternalCache()
+        general = General(netlink_buffer_size=64 << 20, event_iteration_limit=2**31 - 1)
+        follower = KernelFollower(cache, general, Silent(), lambda: None)
+        follower.start()
+        with ConntrackTable() as table:
+            table.create_batch(many(20_000))
+        seen = []
+        while len(cache) < 20_000:
+            await asyncio.sleep(0)
+            seen.append(len(cache))
+        follower.stop()
+        return seen
+
+    async def run_to_an_end() -> list[int]:
+        async with asyncio.timeout(30.0):
+            return await run()
+
+    with namespace.entered():
+        seen = asyncio.run(run_to_an_end())
+    assert any(0 < count < 10_000 for count in seen)

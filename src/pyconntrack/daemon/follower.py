@@ -69,6 +69,8 @@ class KernelFollower:
         self.general = general
         self.reporter = reporter
         self.changed = changed
+        # A larger number would hold the event loop for as long as events come faster than they are taken.
+        self._events_at_once = min(general.event_iteration_limit, _EVENTS_PER_STEP)
         self.events_received = 0
         self.overruns = 0
         self.resyncs = 0
@@ -103,9 +105,7 @@ class KernelFollower:
                 "set net.netfilter.nf_conntrack_events to 1"
             )
         self._receiver = NetlinkReceiver(self._socket.fileno())
-        self._reader = PacedReader(
-            self._socket.fileno(), self._follow, self.general.event_iteration_limit, _PAUSE
-        )
+        self._reader = PacedReader(self._socket.fileno(), self._follow, self._events_at_once, _PAUSE)
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""
@@ -138,7 +138,7 @@ class KernelFollower:
         self.changed()
 
     def _follow(self) -> int:
-        taken = self._take_events(self.general.event_iteration_limit)
+        taken = self._take_events(self._events_at_once)
         self.changed()
         return taken
 
