@@ -42,20 +42,39 @@ def test_messages_come_in_runs() -> None:
     parts = [message(NEW, 0, 5 + i, body(i)) for i in range(4)]
     datagram = b"".join(parts)
     assert cache.apply_run(datagram, 0, 5, True, 0, 0) == len(datagram)
-    assert (cache.run_length, cache.run_flags, len(cache)) == (4, 0, 4)
+    assert (cache.run_length, len(cache)) == (4, 4)
 
 
 def test_a_run_ends_where_the_numbers_jump() -> None:
     cache = ExternalCache()
     datagram = (
-        message(NEW, 0x20, 0xFFFFFFFF, body(1)) + message(NEW, 0x40, 0, body(2)) + message(NEW, 0, 2, body(3))
+        message(NEW, 0, 0xFFFFFFFF, body(1)) + message(NEW, 0, 0, body(2)) + message(NEW, 0, 2, body(3))
     )
     first_two = len(message(NEW, 0, 0, body(1))) * 2
     assert cache.apply_run(datagram, 0, 0xFFFFFFFF, True, 0, 0) == first_two
-    assert (cache.run_length, cache.run_flags, len(cache)) == (2, 0x60, 2)
+    assert (cache.run_length, len(cache)) == (2, 2)
     assert cache.apply_run(datagram, first_two, 1, True, 0, 0) == first_two
     assert cache.run_length == 0
     assert cache.apply_run(datagram, first_two, 1, False, 0, 0) == len(datagram)
+
+
+def test_a_run_ends_where_the_flags_change() -> None:
+    cache = ExternalCache()
+    hello = message(NEW, 0x20, 5, body(1)) + message(NEW, 0x20, 6, body(2))
+    datagram = hello + message(NEW, 0, 7, body(3))
+    assert cache.apply_run(datagram, 0, 5, True, 0, 0) == 0
+    assert cache.apply_run(datagram, 0, 5, True, 0, 0, 0x20) == len(hello)
+    assert (cache.run_length, len(cache)) == (2, 2)
+    assert cache.apply_run(datagram, len(hello), 7, True, 0, 0) == len(datagram)
+
+
+def test_a_run_may_be_longer_than_a_group() -> None:
+    cache = ExternalCache()
+    bodies = [body(i) for i in range(40)]
+    datagram = b"".join(message(NEW, 0, i, each) for i, each in enumerate(bodies + bodies[:20]))
+    datagram += message(DESTROY, 0, 60, bodies[0])
+    assert cache.apply_run(datagram, 0, 0, True, 0, 0) == len(datagram)
+    assert (cache.run_length, len(cache), cache.counters.updated) == (61, 39, 20)
 
 
 @pytest.mark.parametrize(
