@@ -21,7 +21,7 @@ from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import table_request
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.reporter import Reporter
-from pyconntrack.kernel.dump import NLM_F_DUMP
+from pyconntrack.kernel.dump import NLM_F_DUMP, hash_buckets
 from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
 from pyconntrack.kernel.table import GET
@@ -257,6 +257,7 @@ class KernelFollower:
         receiver = NetlinkReceiver(dump.fileno(), _DUMP_DATAGRAMS, _DUMP_DATAGRAM_SIZE)
         batch = FlowBatch(_STEP_FLOWS + 1024)
         interrupted = False
+        buckets = hash_buckets()
         request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
         dump.socket.send(request)
         while True:
@@ -269,7 +270,7 @@ class KernelFollower:
             if number:
                 raise conntrack_error(number)
             if found & DONE:
-                return not interrupted
+                return not interrupted and hash_buckets() == buckets
             if len(batch) == 0:
                 await readable(dump.fileno())
             else:

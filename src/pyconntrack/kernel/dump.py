@@ -17,6 +17,19 @@ NLM_F_DUMP = 0x300
 DATAGRAM_SIZE = 32768
 DATAGRAMS = 8
 BATCH_FLOWS = 4096
+BUCKETS_SYSCTL = "/proc/sys/net/netfilter/nf_conntrack_buckets"
+
+
+def hash_buckets() -> int:
+    """Buckets of the kernel's table, which all network namespaces share; 0 where the kernel does not say.
+
+    Where the number changes while a dump runs, flows come twice or not at all, and no flag of the dump tells.
+    """
+    try:
+        with open(BUCKETS_SYSCTL, "rb") as file:  # noqa: PTH123 - pathlib takes time to load
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 class Dump:
@@ -27,13 +40,14 @@ class Dump:
     ) -> None:
         """Send the request. Raises ConntrackError."""
         self.interrupted = False
-        """The kernel said that the table was rebuilt meanwhile: some flows may be missing or come twice."""
+        """The table was rebuilt meanwhile: some flows may be missing or come twice."""
         self.malformed = 0
         """Messages that could not be read."""
         self.done = False
         self._socket = socket
         self._selected = selected or TableFilter()
         self._receiver = NetlinkReceiver(socket.fileno(), DATAGRAMS, DATAGRAM_SIZE)
+        self._buckets = hash_buckets()
         try:
             command = GET_AND_ZERO if zero_counters else GET
             socket.socket.send(self._selected.request(command, NLM_F_DUMP, socket.next_sequence()))
@@ -56,6 +70,7 @@ class Dump:
                 raise conntrack_error(number)
             if found & DONE:
                 self.done = True
+                self.interrupted = self.interrupted or hash_buckets() != self._buckets
             elif len(batch) == before:
                 self._socket.wait()
         return not self.done
