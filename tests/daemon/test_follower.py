@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 from pyconntrack import ConntrackTable, Flow, FlowBatch, Tuple
 from pyconntrack.config import General, load
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.kernel_codec import receive_flows
 from pyconntrack.core.listing import list_flows
+from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.daemon import follower as follower_module
 from pyconntrack.daemon.control import Cache
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.node import Node
@@ -185,3 +189,73 @@ def test_a_large_iteration_limit_does_not_hold_the_loop(namespace: Namespace) ->
     with namespace.entered():
         seen = asyncio.run(run_to_an_end())
     assert any(0 < count < 10_000 for count in seen)
+
+
+class Warnings(Silent):
+    """A log of warnings."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warning(self, message: str, /) -> None:
+        self.texts.append(message)
+
+
+def leave_out(batch: FlowBatch) -> int:
+    """A part of a dump that tells no flows."""
+    batch.clear()
+    return 0
+
+
+def cannot_be_read(batch: FlowBatch) -> int:
+    """A part of a dump with a flow that cannot be read."""
+    rest = batch.unpack(0)
+    batch.clear()
+    batch.pack(rest)
+    return 1
+
+
+@pytest.mark.parametrize("spoil", [leave_out, cannot_be_read])
+@pytest.mark.parametrize("times", [2, 100])
+def test_a_dump_that_leaves_flows_out_ends_none(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[FlowBatch], int], times: int
+) -> None:
+    """The kernel does not always flag a dump that is not whole. One that never seems whole is believed."""
+    spoiled = 0
+
+    def receive(
+        receiver: NetlinkReceiver, batch: FlowBatch, limit: int, events: bool
+    ) -> tuple[int, int, int]:
+        nonlocal spoiled
+        found, number, malformed = receive_flows(receiver, batch, limit, events)
+        if len(batch) and spoiled < times:
+            spoiled += 1
+            malformed = spoil(batch)
+        return found, number, malformed
+
+    async def run(log: Warnings) -> list[int]:
+        cache = InternalCache()
+        follower = KernelFollower(cache, General(netlink_buffer_size=1 << 20), log, lambda: None)
+        follower.start()
+        with ConntrackTable() as table:
+            table.create_batch(many(200))
+        follower.catch_up()
+        monkeypatch.setattr(follower_module, "receive_flows", receive)
+        sizes = []
+        for _ in range(4):
+            await follower.resync()
+            sizes.append(len(cache))
+        follower.stop()
+        return sizes
+
+    log = Warnings()
+    with namespace.entered():
+        sizes = asyncio.run(run(log))
+    if times == 2:
+        assert sizes == [200, 200, 200, 200]
+        assert log.texts == []
+    else:
+        assert sizes[:3] == [200, 200, 200]
+        assert sizes[3] < 200
+        assert len(log.texts) == 1
+        assert "of the 200 that it counts" in log.texts[0]
