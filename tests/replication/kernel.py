@@ -107,7 +107,7 @@ class SimulatedKernel:
         old = self.flows.pop(flow.key)
         self._ended.clear()
         self._create(flow.key, now)
-        # While a dump runs, nothing would tell that the flow it shows ended before the one that the events show.
+        # While a dump runs, nothing would tell that the flow it shows ended before the one in the events.
         if self.random.random() < 0.5 or self.dumping:
             self._emit(destroy(old))
             return "replace, destroy told late"
