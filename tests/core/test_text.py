@@ -236,6 +236,15 @@ def test_names_from_outside_break_neither_line_nor_markup() -> None:
     assert b'<helper>a?b&lt;&amp;&gt;"</helper></flow>\n' in text.format_records(batch, text.XML)
 
 
+def test_names_are_written_in_ascii() -> None:
+    """A byte of more than 7 bits begins a command to some terminals (0x9b), and is no character of UTF-8."""
+    source = nest(1, attribute(1, bytes([10, 0, 0, 1])), attribute(2, bytes([10, 0, 0, 2])))
+    helper = nest(5, attribute(1, b"a\x9b\xff\x7f~\0"))
+    data = message(nest(1, source, nest(2, attribute(1, b"\x59"))), helper)
+    assert ours(data, text.PLAIN).endswith(b" helper=a???~")
+    assert b"<helper>a???~</helper></flow>" in ours(data, text.XML)
+
+
 def test_the_longest_line_fits() -> None:
     source = b"\x12\x34" * 8
     flow = (10, 136, source, source, 65535, 65535, 0, 0, 0)

@@ -120,14 +120,14 @@ cdef inline char *write_address(char *out, uint8_t family, const uint8_t *addres
 
 
 cdef inline char *write_name(char *out, const char *name, uint32_t size, bint xml) noexcept nogil:
-    """A name that came from outside, at most `size` bytes: nothing in it may break the line or the markup."""
+    """A name that came from outside, at most `size` bytes, in ASCII: nothing in it may break the line or the markup."""
     cdef uint32_t i
     cdef uint8_t c
     for i in range(size):
         c = <uint8_t>name[i]
         if c == 0:
             break
-        if c < 32 or c == 127:
+        if c < 32 or c >= 127:
             c = 63
         if xml and c == 38:
             out = write_text(out, b"&amp;")
