@@ -280,10 +280,13 @@ cdef int read_helper(void *context, const attribute_t *attribute) noexcept nogil
 
 cdef int read_security_context(void *context, const attribute_t *attribute) noexcept nogil:
     cdef flow_t *flow = <flow_t *>context
+    cdef attribute_t shortened = attribute[0]
     if attribute.type != CTA_SECCTX_NAME:
         return 0
+    shortened.length = min(shortened.length, <uint16_t>(SECURITY_CONTEXT_SIZE - 1))
     put(flow, BIT_SECURITY_CONTEXT)
-    return decode_text(attribute, flow.security_context, SECURITY_CONTEXT_SIZE)
+    # SELinux has longer ones, with many categories. It is only shown: the flow is worth having without its end.
+    return decode_text(&shortened, flow.security_context, SECURITY_CONTEXT_SIZE)
 
 
 cdef struct nat_context_t:
