@@ -112,3 +112,27 @@ def test_a_path_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(LockError, match="link"):
         LockFile.acquire(tmp_path / "link")
     assert not (tmp_path / "target").exists()
+
+
+def test_a_file_that_others_put_there_is_left_alone(tmp_path: Path) -> None:
+    """In a folder that anybody may write to, the file can be another name of any file."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = tmp_path / "lock"
+    path.hardlink_to(precious)
+    with pytest.raises(LockError, match="other names"):
+        LockFile.acquire(path)
+    assert precious.read_text() == "precious"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(LockError, match="not a regular file"):
+        LockFile.acquire(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_is_left_alone(path: Path) -> None:
+    path.write_text("not ours")
+    os.chown(path, 65534, 65534)
+    with pytest.raises(LockError, match="belongs to the user with id 65534"):
+        LockFile.acquire(path)
+    assert path.read_text() == "not ours"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 
@@ -30,6 +31,7 @@ class LockFile:
         while True:
             descriptor = _open(path)
             try:
+                _check(descriptor, path)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not _is_at(descriptor, path):  # removed by its last owner while we waited in line
                     os.close(descriptor)
@@ -42,6 +44,9 @@ class LockFile:
                 raise LockError(
                     f"lockfile `{path}' is held by {owner}, conntrackd is already running"
                 ) from None
+            except LockError:
+                os.close(descriptor)
+                raise
             except OSError as error:
                 os.close(descriptor)
                 raise LockError(f"can't use lockfile `{path}': {error.strerror}") from error
@@ -69,6 +74,20 @@ def _open(path: Path) -> int:
         return os.open(path, flags, 0o600)
     except OSError as error:
         raise LockError(f"can't open lockfile `{path}': {error.strerror}") from error
+
+
+def _check(descriptor: int, path: Path) -> None:
+    """Others may write to the folder (/var/lock): what they put there must not make us empty another file.
+
+    Raises LockError, OSError.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise LockError(f"lockfile `{path}' is not a regular file")
+    if found.st_uid != os.geteuid():
+        raise LockError(f"lockfile `{path}' belongs to the user with id {found.st_uid}: remove it")
+    if found.st_nlink > 1:
+        raise LockError(f"lockfile `{path}' is a file with other names, too: remove it")
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
