@@ -3,25 +3,30 @@
 
 Two sockets each: one is bound to the port and receives, the other, connected, sends from a port of its own,
 as the C daemon does. What comes from a stranger is dropped and counted: any other host than the peer (UDP),
-any host that is not on the link's own network, or this node itself (multicast).
+any host that is not on the link's own network, or this node itself (multicast). A source address is easily
+forged, so the receiving socket is tied to the link's interface: what arrives by another one is not heard.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from pyconntrack.channel.interface import interface_mtu, interface_network
+from pyconntrack.channel.interface import interface_mtu, interface_network, route_interface
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
 
-# linux/ipv6.h and asm-generic/socket.h; the socket module lacks some of them.
+# linux/in.h, linux/in6.h and asm-generic/socket.h; the socket module lacks some of them.
 SO_NO_CHECK = 11
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
+IP_MULTICAST_ALL = 49
+IPV6_MULTICAST_ALL = 29
 
 _IPV4_HEADERS = 28
 _IPV6_HEADERS = 48
@@ -31,6 +36,8 @@ _LONGEST = 8972
 DATAGRAMS_AT_ONCE = 32
 # Socket addresses of peers that are remembered: a peer that restarts sends from another port.
 _SENDERS_MAX = 256
+# Seconds between two looks whether the interface is still the one that it was.
+_LOOK_SECONDS = 1.0
 
 # Of a link that is down, or has no peer yet.
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
@@ -55,6 +62,8 @@ class DatagramChannel:
         self.receive_errors = 0
         self.strangers = 0
         self.last_stranger: str | None = None
+        self.warnings: list[str] = []
+        """What the administrator should know of the link as it was set up."""
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
         try:
             self.payload = min(_LONGEST, interface_mtu(link.interface) - self._headers())
@@ -63,6 +72,9 @@ class DatagramChannel:
                 f"{self.name}: there is no interface {link.interface}: {error.strerror}"
             ) from error
         self._index = socket.if_nametoindex(link.interface)
+        self.tied = False
+        """Whether only what arrives by the link's interface is heard."""
+        self._next_look = 0.0
         self.receiver = self._open(self._receiving)
         try:
             self.sender = self._open(self._sending)
@@ -102,6 +114,7 @@ class DatagramChannel:
         One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire,
         and counted.
         """
+        self._follow_interface()
         if not self.reachable and self._connect() is not None:
             self.send_errors += len(datagrams) - first
             return len(datagrams)
@@ -172,9 +185,50 @@ class DatagramChannel:
         link = self.link
         if link.receive_buffer:
             _set_buffer(opened, SO_RCVBUFFORCE, socket.SO_RCVBUF, link.receive_buffer)
+        reason = self._tie(opened)
+        if reason is not None:
+            self.warnings.append(f"{self.name}: {reason}, so datagrams are taken from any interface")
         opened.bind(self._destination(link.address))
         if link.transport is Transport.MULTICAST:
             self._join(opened)
+
+    def _tie(self, receiver: socket.socket) -> str | None:
+        """Tie the receiver to the interface. Why that was not possible, None where it was or will be.
+
+        Not where the peer's datagrams arrive by another interface: the link would work all the same, and is
+        not to fall silent.
+        """
+        if self.link.peer is not None and not self.link.peer.is_link_local:
+            way = route_interface(self.link.peer, self.link.address)
+            if way is None:
+                return None
+            if way != self._index:
+                return f"the way to {self.link.peer} is by {_interface_name(way)}"
+        try:
+            name = self.link.interface.encode() + b"\0"
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+        except PermissionError:
+            return "to tie it to its interface takes CAP_NET_RAW"
+        self.tied = True
+        return None
+
+    def _follow_interface(self) -> None:
+        """Look once a second whether the interface was made anew, or can be tied to meanwhile."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        with contextlib.suppress(OSError):
+            index = socket.if_nametoindex(self.link.interface)
+            if index != self._index:
+                self._index = index
+                self.tied = False
+                self.reachable = False
+                if self.link.transport is Transport.MULTICAST:
+                    self._join(self.receiver)
+                    self._send_to_group(self.sender)
+            if not self.tied:
+                self._tie(self.receiver)
 
     def _sending(self, opened: socket.socket) -> None:
         link = self.link
@@ -216,9 +270,11 @@ class DatagramChannel:
 
     def _join(self, opened: socket.socket) -> None:
         if isinstance(self.link.address, IPv4Address):
+            opened.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
             opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, self._request(self.link.address))
         else:
             membership = self.link.address.packed + struct.pack("=I", self._index)
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0)
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
 
     def _send_to_group(self, opened: socket.socket) -> None:
@@ -239,6 +295,13 @@ def _explain(error: OSError, link: Link) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {link.port} is in use: does another conntrackd run?"
     return f"{error.strerror}"
+
+
+def _interface_name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"
 
 
 def _set_buffer(opened: socket.socket, force: int, plain: int, size: int) -> None:

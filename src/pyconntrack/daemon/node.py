@@ -65,10 +65,13 @@ class Node:
 
     def _open_link(self) -> DatagramChannel:
         try:
-            return DatagramChannel(next(link for link in self.sync.links if link.default))
+            channel = DatagramChannel(next(link for link in self.sync.links if link.default))
         except ChannelError:
             self.control.unbind()
             raise
+        for text in channel.warnings:
+            self.reporter.warning(text)
+        return channel
 
     async def start(self) -> None:
         """Listen, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
