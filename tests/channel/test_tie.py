@@ -101,7 +101,7 @@ def send(namespace: Namespace, text: bytes, source: str, *ends: tuple[str, int],
 
 
 def heard(channel: DatagramChannel) -> list[bytes]:
-    return [datagram for datagram, _ in channel.receive()]
+    return [datagram for datagram, _ in channel.receive()[0]]
 
 
 def heard_at_last(channel: DatagramChannel) -> list[bytes]:

@@ -131,13 +131,16 @@ class DatagramChannel:
         self.bytes_sent += datagrams.bytes_filled
         return len(datagrams)
 
-    def receive(self) -> list[tuple[bytes, str]]:
-        """The datagrams that wait, DATAGRAMS_AT_ONCE at most, with their senders; none of strangers."""
+    def receive(self) -> tuple[list[tuple[bytes, str]], int]:
+        """The datagrams that wait, with their senders, none of strangers; and how many waited, with theirs.
+
+        DATAGRAMS_AT_ONCE at most are taken.
+        """
         try:
             arrived = self._datagrams.receive()
         except OSError:
             self.receive_errors += 1
-            return []
+            return [], 0
         accepted = []
         for datagram, name in arrived:
             sender = self._senders.get(name) or self._meet(name)
@@ -146,7 +149,7 @@ class DatagramChannel:
             self.packets_received += 1
             self.bytes_received += len(datagram)
             accepted.append((datagram, sender))
-        return accepted
+        return accepted, len(arrived)
 
     def _meet(self, name: bytes) -> str | None:
         """Who it is that sends from a raw socket address for the first time, None if a stranger."""

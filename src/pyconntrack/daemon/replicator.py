@@ -95,14 +95,14 @@ class Replicator:
     def _receive(self) -> int:
         now = self._loop.time()
         bulks = self.session.bulks_sent
-        arrived = self.channel.receive()
-        for datagram, sender in arrived:
+        accepted, arrived = self.channel.receive()
+        for datagram, sender in accepted:
             self.session.receive(datagram, sender, now)
         if self.session.bulks_sent != bulks:
             self._bulk_asked_for()
         self.flush()
         # While acknowledgements hold up what is to be sent, each is taken as it arrives.
-        return 0 if self.session.internal.queue.waiting else len(arrived)
+        return 0 if self.session.internal.queue.waiting else arrived
 
     def _arm(self) -> None:
         """Make sure that the session is heard at its deadline; a timer that is early does no harm."""

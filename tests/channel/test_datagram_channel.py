@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A dedicated link: what it tells of what arrives."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.config import Link, Transport
+from testbed import Testbed
+
+LINK = Link(
+    transport=Transport.UDP,
+    address=ip_address("127.0.0.1"),
+    port=3780,
+    interface="lo",
+    peer=ip_address("127.0.0.2"),
+)
+
+
+def test_strangers_count_among_what_arrives(bed: Testbed) -> None:
+    """Where only strangers send, the next look is to be as soon as after a bulk."""
+    senders = ["127.0.0.3"] * 20 + ["127.0.0.2"]
+    with bed.namespace("strangers").entered():
+        channel = DatagramChannel(LINK)
+        try:
+            for source in senders:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.bind((source, 0))
+                    sender.sendto(b"x", ("127.0.0.1", 3780))
+            accepted, arrived = channel.receive()
+            assert [source for _, source in accepted] == ["127.0.0.2"]
+            assert arrived == 21
+            assert channel.strangers == 20
+            assert channel.receive() == ([], 0)
+        finally:
+            channel.close()
