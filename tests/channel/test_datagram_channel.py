@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A dedicated link: what it tells of what arrives."""
+"""A dedicated link: what it needs of its interface, and what it tells of what arrives."""
 
 from __future__ import annotations
 
 import socket
 from ipaddress import ip_address
 
-from pyconntrack.channel.datagram import DatagramChannel
+import pytest
+
+from pyconntrack.channel.datagram import ChannelError, DatagramChannel
 from pyconntrack.config import Link, Transport
 from testbed import Testbed
 
@@ -36,3 +38,16 @@ def test_strangers_count_among_what_arrives(bed: Testbed) -> None:
             assert channel.receive() == ([], 0)
         finally:
             channel.close()
+
+
+def test_an_mtu_that_is_too_small_is_told(bed: Testbed) -> None:
+    namespace = bed.namespace("mtu")
+    namespace.ip("link", "set", "lo", "mtu", "547")
+    with namespace.entered():
+        with pytest.raises(ChannelError) as refusal:
+            DatagramChannel(LINK)
+        assert str(refusal.value) == "UDP link on lo: its MTU is 547 bytes, and must be 548 at least"
+        namespace.ip("link", "set", "lo", "mtu", "548")
+        channel = DatagramChannel(LINK)
+        channel.new_datagrams()
+        channel.close()

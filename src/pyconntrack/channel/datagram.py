@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pyconntrack.channel.interface import interface_mtu, interface_network, route_interface
 from pyconntrack.config import Link, Transport
-from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
+from pyconntrack.core.datagrams import SMALLEST, DatagramReceiver, Datagrams
 
 # linux/in.h, linux/in6.h and asm-generic/socket.h; the socket module lacks some of them.
 SO_NO_CHECK = 11
@@ -66,11 +66,15 @@ class DatagramChannel:
         """What the administrator should know of the link as it was set up."""
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
         try:
-            self.payload = min(_LONGEST, interface_mtu(link.interface) - self._headers())
+            mtu = interface_mtu(link.interface)
         except OSError as error:
             raise ChannelError(
                 f"{self.name}: there is no interface {link.interface}: {error.strerror}"
             ) from error
+        self.payload = min(_LONGEST, mtu - self._headers())
+        if self.payload < SMALLEST:
+            needed = SMALLEST + self._headers()
+            raise ChannelError(f"{self.name}: its MTU is {mtu} bytes, and must be {needed} at least")
         self._index = socket.if_nametoindex(link.interface)
         self.tied = False
         """Whether only what arrives by the link's interface is heard."""

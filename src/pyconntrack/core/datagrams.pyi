@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+SMALLEST: int
+
 class Datagrams:
     size: int
     capacity: int

@@ -24,6 +24,9 @@ cdef enum:
     RECEIVE_SIZE = 65536       # no datagram is longer
     SIZE_MIN = HEADER_SIZE + BODY_MAX
 
+# Bytes of the smallest datagrams that can be had.
+SMALLEST = SIZE_MIN
+
 
 cdef class Datagrams:
     """Datagrams to send: `capacity` of them, each of at most `size` bytes, filled with whole messages one after another.
