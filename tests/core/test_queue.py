@@ -55,8 +55,29 @@ def test_an_entry_waits_once_and_goes_out_as_it_is_then() -> None:
     assert (sent.kind, sent.body) == (UPDATE, flow_body(flow, flow.timeout))
 
 
-def test_a_flow_that_ends_unsent_goes_out_as_a_destroy_and_leaves_the_table() -> None:
+def test_a_flow_that_ends_before_it_was_told_leaves_the_table_silently() -> None:
     cache, (flow,) = make_cache(1)
+    cache.follow(destroy(flow), 0)
+    assert send_some(cache.queue, 7) == []
+    assert (len(cache), len(cache.table)) == (0, 0)
+    assert (cache.counters.created, cache.counters.destroyed) == (1, 1)
+
+
+def test_a_new_flow_in_the_place_of_one_that_was_told_has_an_end_to_tell() -> None:
+    cache, (flow,) = make_cache(1)
+    send_some(cache.queue, 1)
+    cache.follow(destroy(flow), 0)
+    flow.id = 99
+    cache.follow(event(flow, True, ()), 0)
+    cache.follow(destroy(flow), 0)
+    (sent,) = send_some(cache.queue, 7)
+    assert sent.kind == DESTROY
+
+
+def test_a_flow_that_ends_goes_out_as_a_destroy_and_leaves_the_table() -> None:
+    cache, (flow,) = make_cache(1)
+    send_some(cache.queue, 1)
+    cache.queue.acknowledge(1, 1)
     cache.follow(destroy(flow), 0)
     (sent,) = send_some(cache.queue, 7)
     assert sent.kind == DESTROY
@@ -110,13 +131,19 @@ def test_what_is_asked_for_goes_out_again_as_it_is_now(first: int) -> None:
 
 def test_a_full_resend_queue_forgets_its_oldest() -> None:
     cache, flows = make_cache(10, resend_limit=4)
-    cache.follow(destroy(flows[0]), 0)
     send_some(cache.queue, 1)
     assert [entry[0] for entry in cache.queue.list_resend(99)] == [7, 8, 9, 10]
     assert cache.queue.forgotten == 6
-    # The flow that had ended was among them, and is kept no longer.
-    assert (len(cache), len(cache.table)) == (9, 9)
     assert cache.queue.send_again(1, 6) == 0
+    cache.follow(destroy(flows[0]), 0)
+    send_some(cache.queue, 11)
+    assert (len(cache), len(cache.table)) == (9, 10)
+    for flow in flows[1:5]:
+        flow.mark = 7
+        cache.follow(event(flow, False, ("mark",)), 0)
+    send_some(cache.queue, 12)
+    # The flow that had ended was among the forgotten, and is kept no longer.
+    assert (len(cache), len(cache.table)) == (9, 9)
 
 
 def test_without_a_resend_queue_nothing_is_kept() -> None:
@@ -157,7 +184,7 @@ def test_a_bulk_has_every_living_flow_once() -> None:
     cache.follow(destroy(flows[0]), 0)
     flows[1].mark = 3
     cache.follow(event(flows[1], False, ("mark",)), 0)
-    assert cache.queue.push_all() == 4
+    cache.queue.push_all()
     sent = send_some(cache.queue, 10)
     assert sorted(message.kind for message in sent) == [UPDATE] * 4 + [DESTROY]
     bodies = [message.body for message in sent if message.kind == UPDATE]

@@ -262,7 +262,7 @@ def test_a_resync_asked_for_while_the_peer_restarts_still_stands() -> None:
 
 def test_sending_waits_for_acknowledgements() -> None:
     bench = Bench(flows=5000)
-    said = bench.say()
+    said = bench.hear(alive(99, HELLO_BACK))
     assert len(said) == bench.session.window == 2048
     assert bench.session.deadline() < bench.now + 0.1
     said += bench.hear(control(100, ACK, FIRST, FIRST + 999))
@@ -272,8 +272,34 @@ def test_sending_waits_for_acknowledgements() -> None:
 
 def test_strangers_do_not_fill_the_house() -> None:
     bench = Bench()
+    for number in range(64):
+        bench.hear(data(1, number), sender=f"node {number}")
+    bench.hear(data(1, 99), sender="late")
+    assert (len(bench.external), bench.session.senders_refused) == (64, 1)
+
+
+def test_who_has_nothing_makes_room() -> None:
+    bench = Bench()
     for number in range(100):
+        bench.now += 1
         bench.hear(alive(1), sender=f"stranger {number}")
-    assert bench.session.senders_refused == 36
     bench.hear(data(1), sender="late")
-    assert len(bench.external) == 0
+    assert (len(bench.external), bench.session.senders_refused) == (1, 0)
+    assert "stranger 0" not in bench.session.peers
+
+
+def test_resyncs_do_not_multiply() -> None:
+    bench = Bench(flows=50)
+    bench.greet()
+    for number in range(80):
+        bench.hear(control(101 + number, RESYNC))
+    assert bench.session.bulks_answered == 1
+    bench.wait(1.5)
+    assert bench.session.bulks_answered == 2
+
+
+def test_made_up_numbers_do_not_fill_the_queues() -> None:
+    bench = Bench(resend_limit=100_000)
+    for number in range(5000):
+        bench.session.receive(alive(number * 10), PEER, bench.now)
+    assert bench.internal.queue.controls <= 1024

@@ -134,7 +134,8 @@ cdef class InternalCache:
             if number == NONE:
                 return
             slot = self.table.at(number)
-            slot.flags |= SLOT_UNHEARD
+            # Before this daemon began, another one may have told the peers of it.
+            slot.flags |= SLOT_UNHEARD | SLOT_TOLD
             self.unheard += 1
         slot.epoch = self.epoch
         slot.told = 0
@@ -167,7 +168,7 @@ cdef class InternalCache:
                 slot.flags |= SLOT_DEAD
                 self.queue.push(number, TYPE_FLOW_DESTROY)
                 return NONE
-            slot.flags = SLOT_INDEXED
+            slot.flags = SLOT_INDEXED | (slot.flags & SLOT_TOLD)
             if slot.queue == QUEUE_SENDING:
                 self.queue.unlink(number)
         slot.id = flow.id
@@ -232,13 +233,16 @@ cdef class InternalCache:
         self.queue.push(number, TYPE_FLOW_UPDATE)
 
     cdef void kill(self, uint32_t number) noexcept nogil:
-        """The entry's flow has ended; the entry stays, dead, until the peers know."""
+        """The entry's flow has ended; the entry stays, dead, until the peers know. What was never told needs no end."""
         cdef slot_t *slot = self.table.at(number)
         self.hear(slot)
-        slot.flags |= SLOT_DEAD
         self.live -= 1
         self.digest -= digest_body(slot.body, slot.length)
         self.counters.destroyed += 1
+        if not slot.flags & SLOT_TOLD:
+            self.queue.withdraw(number)
+            return
+        slot.flags |= SLOT_DEAD
         self.queue.push(number, TYPE_FLOW_DESTROY)
 
     cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil:

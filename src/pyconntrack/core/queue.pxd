@@ -15,6 +15,8 @@ cdef class MessageQueue:
     cdef list_t resend
     cdef readonly uint32_t resend_limit    # 0: nothing is kept for a resend
     cdef readonly uint64_t messages_sent
+    cdef readonly uint32_t controls        # control messages that wait in either queue
+    cdef public uint64_t passed            # slots that acknowledge and send_again looked at in vain
     cdef readonly uint64_t forgotten       # messages that left a full resend queue without an acknowledgement
 
     cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil

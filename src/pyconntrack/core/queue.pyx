@@ -17,6 +17,11 @@ from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER
                                      load32, store32, store_header)
 
 
+cdef enum:
+    CONTROLS_MAX = 1024
+    PASSED_MAX = 4096          # what older messages a range may leave out; the session sends those again in time
+
+
 cdef class MessageQueue:
     """The queues of one table. `resend_limit` is how many messages wait for an acknowledgement at the most, 0 for a mode without any."""
 
@@ -102,16 +107,21 @@ cdef class MessageQueue:
     cdef void settle(self, uint32_t number) noexcept nogil:
         """The entry's message needs no resend: it leaves its queue, and the table where its flow has ended."""
         self.unlink(number)
+        if self.table.at(number).flags & SLOT_CONTROL:
+            self.controls -= 1
         if self.table.at(number).flags & (SLOT_DEAD | SLOT_CONTROL):
             self.table.remove(number)
 
     def push_control(self, uint8_t flags, uint32_t first, uint32_t last):
         """Queue a control message with a range (ACK, NACK, RESYNC), before all data, which may have to wait for it.
 
-        It is kept for a resend like data. Raises MemoryError.
+        It is kept for a resend like data. False where too many wait already: only a peer that makes up its numbers gets that far.
+        Raises MemoryError.
         """
         cdef uint8_t[8] body
         cdef uint32_t number
+        if self.controls >= CONTROLS_MAX:
+            return False
         store32(body, first)
         store32(body + 4, last)
         number = self.table.add_unindexed(body, 8)
@@ -120,22 +130,29 @@ cdef class MessageQueue:
         self.table.at(number).flags = SLOT_CONTROL
         self.table.at(number).kind = flags
         self.link_first(number)
+        self.controls += 1
+        return True
 
     def push_all(self):
-        """Queue every living entry of the table, for a bulk. Returns how many.
+        """Queue every living entry of the table."""
+        self.push_some(0, 0xffffffff)
 
-        As updates, which add what a peer does not have: to the C daemon a new flow in place of a known one restarts its age.
+    def push_some(self, uint32_t cursor, uint32_t limit):
+        """Queue living entries of the table, from the slot `cursor` on, looking at `limit` slots. Returns the cursor to go on with.
+
+        The walk is done when the cursor stays. They go as updates, which add what a peer does not have: to the C daemon a new flow in
+        place of a known one restarts its age.
         """
-        cdef uint32_t number
-        cdef uint32_t pushed = 0
+        cdef uint32_t last
         cdef slot_t *slot
         with nogil:
-            for number in range(self.table.top):
-                slot = self.table.at(number)
+            last = self.table.top if limit > self.table.top or cursor > self.table.top - limit else cursor + limit
+            while cursor < last:
+                slot = self.table.at(cursor)
                 if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD:
-                    self.push(number, TYPE_FLOW_UPDATE)
-                    pushed += 1
-        return pushed
+                    self.push(cursor, TYPE_FLOW_UPDATE)
+                cursor += 1
+        return cursor
 
     def fill(self, Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t limit=0xffffffff):
         """Write messages from the sending queue into `out`, until it is full, the queue empty, or `limit` messages are written.
@@ -160,6 +177,7 @@ cdef class MessageQueue:
                     store_header(place, slot.kind, flags, HEADER_SIZE + slot.length, sequence + written)
                 memcpy(place + HEADER_SIZE, slot.body, slot.length)
                 slot.sequence = sequence + written
+                slot.flags |= SLOT_TOLD
                 written += 1
                 self.after_send(number)
             self.messages_sent += written
@@ -179,6 +197,7 @@ cdef class MessageQueue:
         """The peer has `first` to `last`: they need no resend. Returns how many that were."""
         cdef uint32_t number, next_number, sequence
         cdef uint32_t settled = 0
+        cdef uint32_t passed = 0
         with nogil:
             number = self.resend.head
             while number != NONE:
@@ -189,13 +208,19 @@ cdef class MessageQueue:
                 if <int32_t>(sequence - first) >= 0:
                     self.settle(number)
                     settled += 1
+                else:
+                    passed += 1
+                    if passed > PASSED_MAX:
+                        break
                 number = next_number
+            self.passed += passed
         return settled
 
     def send_again(self, uint32_t first, uint32_t last):
         """The peer lacks `first` to `last`: they go out again, under new numbers, as they are now. Returns how many."""
         cdef uint32_t number, next_number, sequence
         cdef uint32_t moved = 0
+        cdef uint32_t passed = 0
         with nogil:
             number = self.resend.head
             while number != NONE:
@@ -207,7 +232,12 @@ cdef class MessageQueue:
                     self.unlink(number)
                     self.link(number, QUEUE_SENDING)
                     moved += 1
+                else:
+                    passed += 1
+                    if passed > PASSED_MAX:
+                        break
                 number = next_number
+            self.passed += passed
         return moved
 
     def list_resend(self, uint32_t limit):

@@ -20,6 +20,7 @@ cdef enum:
     SLOT_INDEXED = 1           # found by its key
     SLOT_DEAD = 2              # its flow has ended; kept until its destroy message is delivered
     SLOT_UNHEARD = 4           # known from a dump only: no event has told of it yet
+    SLOT_TOLD = 16             # peers may know of an entry with this tuple
     SLOT_CONTROL = 8           # not a flow: a control message that waits in a queue
 
 cdef struct slot_t:            # 48 bytes, the body aside

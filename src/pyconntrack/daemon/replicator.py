@@ -58,6 +58,7 @@ class Replicator:
         if self._unsent is not None:
             return
         now = self._loop.time()
+        answered = self.session.bulks_answered
         for _ in range(_BATCHES_AT_ONCE):
             self._out.clear()
             if self.session.fill(self._out, now) == 0:
@@ -66,6 +67,8 @@ class Replicator:
                 break
         else:
             self._continue_soon()
+        if self.session.bulks_answered != answered:
+            self._bulk_asked_for()
         self._arm()
 
     def _send(self, first: int) -> bool:
@@ -94,12 +97,9 @@ class Replicator:
 
     def _receive(self) -> int:
         now = self._loop.time()
-        bulks = self.session.bulks_sent
         accepted, arrived = self.channel.receive()
         for datagram, sender in accepted:
             self.session.receive(datagram, sender, now)
-        if self.session.bulks_sent != bulks:
-            self._bulk_asked_for()
         self.flush()
         # While acknowledgements hold up what is to be sent, each is taken as it arrives.
         return 0 if self.session.internal.queue.waiting else arrived

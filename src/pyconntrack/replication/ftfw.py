@@ -46,6 +46,9 @@ from pyconntrack.replication.peer import Peer
 from pyconntrack.replication.session import Session
 
 STALL = 0.02
+WINDOW_MAX = 0x7FFFFFFF
+# Messages that may be looked at in vain each second for what an ACK or a NACK names: far more than is usual.
+PASSED_PER_TICK = 1_000_000
 # A HELLO that comes so soon, numbered before others, was overtaken by them: no process starts that fast.
 OVERTAKEN = 0.5
 # Where all that a peer has sent for so long bore earlier numbers, it counts from there.
@@ -66,7 +69,7 @@ class Ftfw(Session):
     ) -> None:
         super().__init__(internal, external, first_sequence=first_sequence, now=now)
         self.ack_window = ack_window
-        self.window = max(2048, 4 * ack_window)
+        self.window = min(max(2048, 4 * ack_window), WINDOW_MAX)
         self._saying_hello = True
         self._answer_hello = False
         self._acknowledged_from: int | None = None
@@ -163,8 +166,8 @@ class Ftfw(Session):
             first, last = read_range(datagram, message)
             if before(last, first):
                 self.errors.malformed_header += 1
-            elif not before(last, self.sequence):
-                return  # Numbers that this node never sent: it is for another one of the group.
+            elif not before(last, self.sequence) or self.internal.queue.passed > PASSED_PER_TICK:
+                return  # Not for this node but for another one of the group, or made up.
             elif message.flags & ACK:
                 self._acknowledged_from = first
                 self.internal.queue.acknowledge(first, last)
@@ -173,7 +176,7 @@ class Ftfw(Session):
             else:
                 self.internal.queue.send_again(first, last)
         elif message.flags & RESYNC:
-            self.send_bulk()
+            self._answer_resync()
         elif message.flags & DIGEST:
             self._compare(datagram, message, peer, now)
 
@@ -181,6 +184,7 @@ class Ftfw(Session):
         self.internal.queue.push_control(RESYNC, 0, 0)
 
     def _tick(self) -> None:
+        self.internal.queue.passed = 0
         for peer in self.peers.values():
             if peer.unacknowledged:
                 self._acknowledge(peer)
@@ -190,13 +194,14 @@ class Ftfw(Session):
         self._overtaken, self._acknowledged_from = self._acknowledged_from, None
 
     def fill(self, out: Datagrams, now: float) -> int:
+        self._continue_bulk(now)
         queue = self.internal.queue
         flags = HELLO if self._saying_hello else 0
         if self._answer_hello:
             flags |= HELLO_BACK
         written = self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
         self._granted = max(0, self._granted - written)
-        if (self._alive_due or (self._answer_hello and not written)) and queue.waiting == 0:
+        if (self._alive_due or (self._answer_hello and not written)) and self._nothing_waits:
             written += self._write_alive(out, flags)
         if written:
             self._answer_hello = False
@@ -204,6 +209,8 @@ class Ftfw(Session):
 
     def _allowance(self, now: float) -> int:
         """How many messages may go out now."""
+        if not self.peers:
+            return WINDOW_MAX
         free = self.window - self.internal.queue.unacknowledged
         if free > 0:
             return free

@@ -54,7 +54,7 @@ class Notrack(Session):
                 offset += message.length
                 count = 1
                 if message.flags & RESYNC:
-                    self.send_bulk()
+                    self._answer_resync()
                 elif message.flags & DIGEST:
                     self._compare(datagram, message, peer, now)
             peer.expected = (message.sequence + count) & 0xFFFFFFFF
@@ -75,6 +75,7 @@ class Notrack(Session):
         """Nothing is acknowledged."""
 
     def fill(self, out: Datagrams, now: float) -> int:
+        self._continue_bulk(now)
         queue = self.internal.queue
         written = 0
         if self._resync_due and write_control(out, self.sequence, RESYNC, 0, 0):
@@ -85,7 +86,7 @@ class Notrack(Session):
         sent = self._advance_sequence(queue.fill(out, self.sequence, 0, int(self._credit)))
         self._credit -= sent
         written += sent
-        if self._alive_due and queue.waiting == 0:
+        if self._alive_due and self._nothing_waits:
             written += self._write_alive(out, 0)
         return written
 

@@ -23,6 +23,10 @@ OWNERS_MAX = 64
 TICK = 1.0
 # Entries of the external cache that are looked at, or dropped, in one go: a few milliseconds.
 SWEEP_SLOTS = 20_000
+# Entries that a bulk queues in one go.
+BULK_SLOTS = 50_000
+# Seconds from one bulk that peers asked for to the next one.
+BULK_PAUSE = 1.0
 
 
 class Session(abc.ABC):
@@ -47,9 +51,14 @@ class Session(abc.ABC):
         self.senders_refused = 0
         self.resyncs_requested = 0
         self.bulks_sent = 0
+        self.bulks_answered = 0
+        """Of the bulks, those that a peer asked for."""
         self.says_digest = False
         self._following = False
         self._alive_due = False
+        self._bulk_due = False
+        self._bulk_cursor: int | None = None
+        self._next_bulk = now
         self._next_tick = now + TICK
 
     def receive(self, datagram: bytes, sender: Hashable, now: float) -> None:
@@ -57,14 +66,24 @@ class Session(abc.ABC):
 
         Malformed ones are counted, the rest of them is passed over.
         """
-        peer = self.peers.get(sender)
+        peer = self.peers.get(sender) or self._meet(sender)
         if peer is None:
-            if len(self.peers) >= OWNERS_MAX:
-                self.senders_refused += 1
-                return
-            peer = self.peers[sender] = Peer(owner=len(self.peers), followed=self._following)
+            self.senders_refused += 1
+            return
         peer.last_heard = now
         self._take_datagram(datagram, peer, now)
+
+    def _meet(self, sender: Hashable) -> Peer | None:
+        """A new peer; where there are too many, in place of the one unheard for longest that owns nothing."""
+        owner = len(self.peers)
+        if owner >= OWNERS_MAX:
+            idle = [name for name, peer in self.peers.items() if not self.external.count_of(peer.owner)]
+            if not idle:
+                return None
+            oldest = min(idle, key=lambda name: self.peers[name].last_heard)
+            owner = self.peers.pop(oldest).owner
+        peer = self.peers[sender] = Peer(owner=owner, followed=self._following)
+        return peer
 
     @abc.abstractmethod
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None: ...
@@ -91,7 +110,10 @@ class Session(abc.ABC):
 
     def deadline(self) -> float:
         """When advance() or fill() has something to do, if nothing happens before; long ago for at once."""
-        return -math.inf if self.external.sweeps else min(self._next_tick, self._send_deadline())
+        if self.external.sweeps or self._bulk_cursor is not None:
+            return -math.inf
+        bulk = self._next_bulk if self._bulk_due else math.inf
+        return min(self._next_tick, bulk, self._send_deadline())
 
     @abc.abstractmethod
     def _send_deadline(self) -> float:
@@ -109,10 +131,29 @@ class Session(abc.ABC):
     def _queue_resync(self) -> None:
         """Let a RESYNC go out."""
 
-    def send_bulk(self) -> int:
-        """Queue the whole internal cache for the peers. Returns how many entries."""
+    def send_bulk(self) -> None:
+        """Queue the whole internal cache for the peers, in steps: fill() makes one."""
         self.bulks_sent += 1
-        return int(self.internal.queue.push_all())
+        self._bulk_cursor = 0
+
+    def _answer_resync(self) -> None:
+        """A peer asks for all, and gets it, but not again at once: a RESYNC is short, a bulk is not."""
+        self._bulk_due = True
+
+    def _continue_bulk(self, now: float) -> None:
+        if self._bulk_due and self._bulk_cursor is None and now >= self._next_bulk:
+            self._bulk_due = False
+            self._next_bulk = now + BULK_PAUSE
+            self.bulks_answered += 1
+            self.send_bulk()
+        if self._bulk_cursor is not None:
+            cursor = self.internal.queue.push_some(self._bulk_cursor, BULK_SLOTS)
+            self._bulk_cursor = cursor if cursor > self._bulk_cursor else None
+
+    @property
+    def _nothing_waits(self) -> bool:
+        """What was to be sent has gone out, so that a digest says what the peers should have."""
+        return self.internal.queue.waiting == 0 and self._bulk_cursor is None
 
     def external_flushed(self) -> None:
         """The external cache was emptied on purpose:
