@@ -14,7 +14,6 @@ from pyconntrack.core.kernel_decode cimport (
 )
 from pyconntrack.core.kernel_encode cimport (
     FLOW_MESSAGE_MAX,
-    derive_nat,
     encode_flow,
     prepare_create,
     prepare_update,

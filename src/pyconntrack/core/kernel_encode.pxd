@@ -13,10 +13,6 @@ cdef enum:
 cdef uint32_t encode_flow(const flow_t *flow, int command, uint16_t flags, uint32_t sequence, uint8_t *out,
                           uint32_t capacity) noexcept nogil
 
-# Translation as the two tuples and the status show it, into the source_nat and destination_nat fields.
-# Nothing is changed where they are given already.
-cdef void derive_nat(flow_t *flow) noexcept nogil
-
 # What a kernel accepts of a flow in NLM_F_CREATE: NAT by its own attributes with the plain inverse as reply,
 # status bits that are the kernel's to set taken out.
 cdef void prepare_create(flow_t *flow) noexcept nogil

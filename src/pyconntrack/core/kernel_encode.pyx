@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy
 
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.record cimport *
+from pyconntrack.core.wire cimport derive_nat
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t limit)
@@ -234,35 +235,6 @@ cdef uint32_t encode_flow(const flow_t *flow, int command, uint16_t flags, uint3
 
 # What the kernel takes.
 
-cdef void derive_nat(flow_t *flow) noexcept nogil:
-    cdef tuple_t plain
-    cdef int size = address_size(flow.original.family)
-    cdef uint16_t port, plain_port
-    if not has(flow, BIT_ORIGINAL) or not has(flow, BIT_REPLY) or not has(flow, BIT_STATUS):
-        return
-    if has_any(flow, BIT_SOURCE_NAT_ADDRESS, BIT_DESTINATION_NAT_PORT):
-        return
-    invert_tuple(&flow.original, &plain)
-    if flow.status & IPS_SRC_NAT:
-        if memcmp(flow.reply.destination, plain.destination, size) != 0:
-            memcpy(flow.source_nat_address, flow.reply.destination, size)
-            put(flow, BIT_SOURCE_NAT_ADDRESS)
-        if protocol_is_icmp(plain.protocol):
-            port, plain_port = flow.reply.icmp_id, plain.icmp_id
-        else:
-            port, plain_port = flow.reply.destination_port, plain.destination_port
-        if port != plain_port:
-            flow.source_nat_port = port
-            put(flow, BIT_SOURCE_NAT_PORT)
-    if flow.status & IPS_DST_NAT:
-        if memcmp(flow.reply.source, plain.source, size) != 0:
-            memcpy(flow.destination_nat_address, flow.reply.source, size)
-            put(flow, BIT_DESTINATION_NAT_ADDRESS)
-        if not protocol_is_icmp(plain.protocol) and flow.reply.source_port != plain.source_port:
-            flow.destination_nat_port = flow.reply.source_port
-            put(flow, BIT_DESTINATION_NAT_PORT)
-
-
 cdef enum:
     # The other bits of CTA_STATUS are refused or ignored in a new flow.
     STATUS_SETTABLE = IPS_SEEN_REPLY | IPS_ASSURED | IPS_FIXED_TIMEOUT | IPS_HELPER
@@ -281,7 +253,8 @@ cdef void choose_tcp_flags(flow_t *flow) noexcept nogil:
 
 cdef void prepare_create(flow_t *flow) noexcept nogil:
     cdef uint16_t reply_zone = flow.reply.zone
-    derive_nat(flow)
+    if not has_any(flow, BIT_SOURCE_NAT_ADDRESS, BIT_DESTINATION_NAT_PORT):
+        derive_nat(flow)
     invert_tuple(&flow.original, &flow.reply)
     flow.reply.zone = reply_zone
     put(flow, BIT_REPLY)

@@ -26,4 +26,5 @@ cdef class MessageQueue:
     cdef void link(self, uint32_t number, uint8_t queue) noexcept nogil
     cdef void link_first(self, uint32_t number) noexcept nogil
     cdef void unlink(self, uint32_t number) noexcept nogil
+    cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again) noexcept nogil
     cdef forget_flows(self)

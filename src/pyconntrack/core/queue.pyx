@@ -195,50 +195,35 @@ cdef class MessageQueue:
 
     def acknowledge(self, uint32_t first, uint32_t last):
         """The peer has `first` to `last`: they need no resend. Returns how many that were."""
-        cdef uint32_t number, next_number, sequence
-        cdef uint32_t settled = 0
-        cdef uint32_t passed = 0
-        with nogil:
-            number = self.resend.head
-            while number != NONE:
-                next_number = self.table.at(number).next
-                sequence = self.table.at(number).sequence
-                if <int32_t>(sequence - last) > 0:
-                    break
-                if <int32_t>(sequence - first) >= 0:
-                    self.settle(number)
-                    settled += 1
-                else:
-                    passed += 1
-                    if passed > PASSED_MAX:
-                        break
-                number = next_number
-            self.passed += passed
-        return settled
+        return self.take_range(first, last, False)
 
     def send_again(self, uint32_t first, uint32_t last):
         """The peer lacks `first` to `last`: they go out again, under new numbers, as they are now. Returns how many."""
-        cdef uint32_t number, next_number, sequence
-        cdef uint32_t moved = 0
+        return self.take_range(first, last, True)
+
+    cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again) noexcept nogil:
+        """Settle the messages of the resend queue numbered `first` to `last` or, with `again`, queue them once more."""
+        cdef uint32_t number = self.resend.head
+        cdef uint32_t next_number, sequence
+        cdef uint32_t taken = 0
         cdef uint32_t passed = 0
-        with nogil:
-            number = self.resend.head
-            while number != NONE:
-                next_number = self.table.at(number).next
-                sequence = self.table.at(number).sequence
-                if <int32_t>(sequence - last) > 0:
-                    break
-                if <int32_t>(sequence - first) >= 0:
+        while number != NONE and passed <= PASSED_MAX:
+            next_number = self.table.at(number).next
+            sequence = self.table.at(number).sequence
+            if <int32_t>(sequence - last) > 0:
+                break
+            if <int32_t>(sequence - first) < 0:
+                passed += 1
+            else:
+                taken += 1
+                if again:
                     self.unlink(number)
                     self.link(number, QUEUE_SENDING)
-                    moved += 1
                 else:
-                    passed += 1
-                    if passed > PASSED_MAX:
-                        break
-                number = next_number
-            self.passed += passed
-        return moved
+                    self.settle(number)
+            number = next_number
+        self.passed += passed
+        return taken
 
     def list_resend(self, uint32_t limit):
         """The resend queue from its oldest message on, at most `limit`: (sequence number, flags of a control message or 0)."""

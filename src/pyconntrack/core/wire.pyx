@@ -53,9 +53,10 @@ cdef enum:
 cdef enum:
     VARIABLE = 255
 
+# A flow's NAT is wanted, or was set up: IPS_SRC_NAT, IPS_SRC_NAT_DONE, and the same of the destination.
 cdef enum:
-    IPS_SRC_NAT_DONE = 1 << 7
-    IPS_DST_NAT_DONE = 1 << 8
+    SOURCE_NAT = 1 << 4 | 1 << 7
+    DESTINATION_NAT = 1 << 5 | 1 << 8
 
 # The size of each attribute's value, by number.
 cdef uint8_t[ATTR_COUNT] value_size = [
@@ -114,7 +115,6 @@ cdef void derive_nat(flow_t *flow) noexcept nogil:
 
     The kernel does not name a flow's NAT, it shows it: in the reply tuple, where the status says that NAT was set up.
     """
-    cdef uint16_t source, destination
     cdef int size
     drop(flow, BIT_SOURCE_NAT_ADDRESS)
     drop(flow, BIT_SOURCE_NAT_PORT)
@@ -124,21 +124,20 @@ cdef void derive_nat(flow_t *flow) noexcept nogil:
         return
     size = address_size(flow.original.family)
     if protocol_is_icmp(flow.original.protocol):
-        source, destination = flow.original.icmp_id, 0
-        if flow.status & IPS_SRC_NAT_DONE and flow.reply.icmp_id != source:
+        if flow.status & SOURCE_NAT and flow.reply.icmp_id != flow.original.icmp_id:
             flow.source_nat_port = flow.reply.icmp_id
             put(flow, BIT_SOURCE_NAT_PORT)
     else:
-        if flow.status & IPS_SRC_NAT_DONE and flow.reply.destination_port != flow.original.source_port:
+        if flow.status & SOURCE_NAT and flow.reply.destination_port != flow.original.source_port:
             flow.source_nat_port = flow.reply.destination_port
             put(flow, BIT_SOURCE_NAT_PORT)
-        if flow.status & IPS_DST_NAT_DONE and flow.reply.source_port != flow.original.destination_port:
+        if flow.status & DESTINATION_NAT and flow.reply.source_port != flow.original.destination_port:
             flow.destination_nat_port = flow.reply.source_port
             put(flow, BIT_DESTINATION_NAT_PORT)
-    if flow.status & IPS_SRC_NAT_DONE and memcmp(flow.reply.destination, flow.original.source, size) != 0:
+    if flow.status & SOURCE_NAT and memcmp(flow.reply.destination, flow.original.source, size) != 0:
         memcpy(flow.source_nat_address, flow.reply.destination, 16)
         put(flow, BIT_SOURCE_NAT_ADDRESS)
-    if flow.status & IPS_DST_NAT_DONE and memcmp(flow.reply.source, flow.original.destination, size) != 0:
+    if flow.status & DESTINATION_NAT and memcmp(flow.reply.source, flow.original.destination, size) != 0:
         memcpy(flow.destination_nat_address, flow.reply.source, 16)
         put(flow, BIT_DESTINATION_NAT_ADDRESS)
 
