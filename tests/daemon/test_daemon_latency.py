@@ -15,7 +15,7 @@ from tests.peer.flows import varied_flows
 from tests.peer.nodes import MANY, OURS, Field, Pair
 
 HELD_SECONDS = 0.05
-"""CPU time, for what else runs on this machine does not count. A hold is a few milliseconds on a quiet one."""
+"""CPU time, for what else runs on this machine does not count."""
 
 MEASURED = Path(__file__).with_name("measured_daemon.py")
 
