@@ -276,3 +276,21 @@ def test_queues_against_a_model() -> None:
                 peer[message.body[:44]] = message.body
         assert sorted(peer.values()) == sorted(flow_body(flow, flow.timeout) for flow in alive.values())
         assert cache_of(list(peer.values())).settle(0, len(cache), cache.digest)
+
+
+def send_all(cache: InternalCache, sequence: int) -> None:
+    out = Datagrams(1472)
+    while sent := cache.queue.fill(out, sequence, 0):
+        sequence += sent
+        out.clear()
+
+
+def test_what_an_acknowledgement_leaves_far_behind_goes_out_again() -> None:
+    """Their answers are lost; to look past them for each later acknowledgement would never end."""
+    cache, _ = make_cache(10_000, resend_limit=20_000)
+    send_all(cache, 1)
+    assert cache.queue.acknowledge(9_901, 10_000) == 100
+    assert (cache.queue.waiting, cache.queue.unacknowledged) == (2 * 4097, 9_900 - 2 * 4097)
+    send_all(cache, 10_001)
+    assert cache.queue.acknowledge(1, 20_000) == 9_900
+    assert (cache.queue.waiting, cache.queue.unacknowledged) == (0, 0)

@@ -16,7 +16,6 @@ cdef class MessageQueue:
     cdef readonly uint32_t resend_limit    # 0: nothing is kept for a resend
     cdef readonly uint64_t messages_sent
     cdef readonly uint32_t controls        # control messages that wait in either queue
-    cdef public uint64_t passed            # slots that acknowledge and send_again looked at in vain
     cdef readonly uint64_t forgotten       # messages that left a full resend queue without an acknowledgement
 
     cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil
@@ -27,4 +26,5 @@ cdef class MessageQueue:
     cdef void link_first(self, uint32_t number) noexcept nogil
     cdef void unlink(self, uint32_t number) noexcept nogil
     cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again) noexcept nogil
+    cdef void requeue_before(self, uint32_t number) noexcept nogil
     cdef forget_flows(self)

@@ -7,7 +7,6 @@ class MessageQueue:
     messages_sent: int
     forgotten: int
     controls: int
-    passed: int
     def __init__(self, table: FlowTable, resend_limit: int = 0) -> None: ...
     @property
     def waiting(self) -> int: ...

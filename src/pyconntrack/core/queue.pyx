@@ -19,7 +19,7 @@ from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER
 
 cdef enum:
     CONTROLS_MAX = 1024
-    PASSED_MAX = 4096          # what older messages a range may leave out; the session sends those again in time
+    PASSED_MAX = 4096          # older messages that a range may leave out, for their answer may still come
 
 
 cdef class MessageQueue:
@@ -202,18 +202,24 @@ cdef class MessageQueue:
         return self.take_range(first, last, True)
 
     cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again) noexcept nogil:
-        """Settle the messages of the resend queue numbered `first` to `last` or, with `again`, queue them once more."""
+        """Settle the messages of the resend queue numbered `first` to `last` or, with `again`, queue them once more.
+
+        Where more than PASSED_MAX older ones stand before them, the answer to those is lost: they are queued once more, too.
+        """
         cdef uint32_t number = self.resend.head
         cdef uint32_t next_number, sequence
         cdef uint32_t taken = 0
         cdef uint32_t passed = 0
-        while number != NONE and passed <= PASSED_MAX:
+        while number != NONE:
             next_number = self.table.at(number).next
             sequence = self.table.at(number).sequence
             if <int32_t>(sequence - last) > 0:
                 break
             if <int32_t>(sequence - first) < 0:
                 passed += 1
+                if passed > PASSED_MAX:
+                    self.requeue_before(next_number)
+                    passed = 0
             else:
                 taken += 1
                 if again:
@@ -222,8 +228,15 @@ cdef class MessageQueue:
                 else:
                     self.settle(number)
             number = next_number
-        self.passed += passed
         return taken
+
+    cdef void requeue_before(self, uint32_t number) noexcept nogil:
+        """Queue what stands in the resend queue before `number` once more; all of it where that is NONE."""
+        cdef uint32_t head
+        while self.resend.head != number:
+            head = self.resend.head
+            self.unlink(head)
+            self.link(head, QUEUE_SENDING)
 
     def list_resend(self, uint32_t limit):
         """The resend queue from its oldest message on, at most `limit`: (sequence number, flags of a control message or 0)."""

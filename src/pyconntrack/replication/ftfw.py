@@ -47,8 +47,6 @@ from pyconntrack.replication.session import Session
 
 STALL = 0.02
 WINDOW_MAX = 0x7FFFFFFF
-# Messages that may be looked at in vain each second for what an ACK or a NACK names: far more than is usual.
-PASSED_PER_TICK = 1_000_000
 # A HELLO that comes so soon, numbered before others, was overtaken by them: no process starts that fast.
 OVERTAKEN = 0.5
 # Where all that a peer has sent for so long bore earlier numbers, it counts from there.
@@ -166,7 +164,7 @@ class Ftfw(Session):
             first, last = read_range(datagram, message)
             if before(last, first):
                 self.errors.malformed_header += 1
-            elif not before(last, self.sequence) or self.internal.queue.passed > PASSED_PER_TICK:
+            elif not before(last, self.sequence):
                 return  # Not for this node but for another one of the group, or made up.
             elif message.flags & ACK:
                 self._acknowledged_from = first
@@ -184,7 +182,6 @@ class Ftfw(Session):
         self.internal.queue.push_control(RESYNC, 0, 0)
 
     def _tick(self) -> None:
-        self.internal.queue.passed = 0
         for peer in self.peers.values():
             if peer.unacknowledged:
                 self._acknowledge(peer)
@@ -209,8 +206,6 @@ class Ftfw(Session):
 
     def _allowance(self, now: float) -> int:
         """How many messages may go out now."""
-        if not self.peers:
-            return WINDOW_MAX
         free = self.window - self.internal.queue.unacknowledged
         if free > 0:
             return free
