@@ -25,8 +25,6 @@ cdef enum:
     FLAG_ALIVE = 0x10
     FLAG_HELLO = 0x20
     FLAG_HELLO_BACK = 0x40
-    FLAGS_CONTROL = 0x1e       # those that make a message a control message
-    FLAGS_KNOWN = 0x7f
 
 # What encode_body leaves out.
 cdef enum:
