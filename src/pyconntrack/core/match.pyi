@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from collections.abc import Mapping
+from typing import Any
+
+from pyconntrack.core.batch import FlowBatch
+
+SOURCE: int
+DESTINATION: int
+
+class FlowMatch:
+    def __init__(
+        self,
+        *,
+        family: int = 0,
+        values: Mapping[str, Any] | None = None,
+        original_fields: int = 0,
+        reply_fields: int = 0,
+        source_mask: bytes | None = None,
+        destination_mask: bytes | None = None,
+        status_unset: int = 0,
+        translation: int = 0,
+    ) -> None: ...
+    def select(self, batch: FlowBatch, start: int = 0) -> None: ...
+    def matches(self, batch: FlowBatch, index: int) -> bool: ...
+    def request(self, command: int, flags: int, sequence: int) -> bytes: ...
+    @property
+    def is_empty(self) -> bool: ...
+    @property
+    def is_complete_in_kernel(self) -> bool: ...
