@@ -27,6 +27,9 @@ FLOORS: dict[str, set[str]] = {
 }
 """What each package may import beside itself."""
 
+BELOW_ALL = {"version"}
+"""Modules without a package, which import nothing of ours and may be imported by all."""
+
 ONLY_IN = {"lark": {"config"}, "asyncio": {"daemon"}}
 """Packages that may import these modules when they are loaded."""
 
@@ -155,7 +158,7 @@ def upward(imports: Iterable[Import]) -> list[str]:
         for each in imports
         if each.package
         and each.target is not None
-        and each.target not in {each.package, *FLOORS[each.package]}
+        and each.target not in {each.package, *FLOORS[each.package], *BELOW_ALL}
     ]
 
 

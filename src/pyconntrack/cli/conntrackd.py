@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyconntrack.cli.options import USAGE, Options, UsageError, parse_options
 from pyconntrack.daemon.log import ERROR, WARNING, print_line
+from pyconntrack.version import VERSION
 
 if TYPE_CHECKING:
     from pyconntrack.config import Loaded, Settings
@@ -44,7 +45,7 @@ def _act(options: Options) -> int:
             _show_usage()
             return 0
         case "version":
-            print(f"Connection tracking userspace daemon v{_version()} (pyconntrack). Licensed under GPLv2+.")
+            print(f"Connection tracking userspace daemon v{VERSION} (pyconntrack). Licensed under GPLv2+.")
             return 0
         case "check":
             return _check(options.config)
@@ -59,16 +60,7 @@ def _act(options: Options) -> int:
 
 
 def _show_usage() -> None:
-    print(f"Connection tracking userspace daemon v{_version()} (pyconntrack)\n{USAGE}", end="", flush=True)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("pyconntrack")
-    except PackageNotFoundError:
-        return "unknown"
+    print(f"Connection tracking userspace daemon v{VERSION} (pyconntrack)\n{USAGE}", end="", flush=True)
 
 
 def _request(options: Options) -> int:
