@@ -6,10 +6,11 @@ from libc.stdint cimport uint8_t, uint32_t
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.record cimport flow_t
 
-# Which translations a flow must have; where several bits are set, one of them.
+# Which translations a flow must have: one of those set, or each with TRANSLATION_ALL.
 cdef enum:
     TRANSLATION_SOURCE = 1
     TRANSLATION_DESTINATION = 2
+    TRANSLATION_ALL = 4
 
 cdef struct match_t:
     # Attributes compared are those whose bit is set in `wanted.present`; of the tuples, the fields named by
@@ -29,3 +30,6 @@ cdef class FlowMatch:
     cdef match_t match
 
 cdef bint matches(const match_t *match, const flow_t *flow) noexcept nogil
+
+# Drop the conditions that the commands accept but do not compare: secmark, GRE keys, verification tags, DCCP role.
+cdef void limit_to_commands(match_t *match) noexcept nogil

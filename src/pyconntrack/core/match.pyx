@@ -19,6 +19,7 @@ from pyconntrack.core.record cimport *
 
 SOURCE = TRANSLATION_SOURCE
 DESTINATION = TRANSLATION_DESTINATION
+ALL = TRANSLATION_ALL
 
 cdef enum:
     FIELDS_ADDRESSES = CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST
@@ -29,6 +30,7 @@ cdef enum:
     IPPROTO_ICMP = 1
     IPPROTO_TCP = 6
     IPPROTO_UDP = 17
+    IPPROTO_GRE = 47
     IPPROTO_ICMPV6 = 58
 
 
@@ -99,16 +101,28 @@ cdef bint tuples_match(const match_t *match, const flow_t *flow) noexcept nogil:
                 and not zone_matches(wanted.zone, flow, BIT_REPLY_ZONE, &flow.reply))
 
 
-cdef bint source_translated(const flow_t *wanted, const flow_t *flow) noexcept nogil:
-    """Whether the reply goes elsewhere than to where the original came from, and to what is wanted.
+cdef inline uint16_t source_word(const tuple_t *value) noexcept nogil:
+    """What stands where TCP has its source port: of ICMP, the id."""
+    return value.icmp_id if protocol_is_icmp(value.protocol) else value.source_port
 
-    The kernel marks a flow as translated also where it looked and changed nothing: the tuples decide.
-    """
+
+cdef inline uint16_t destination_word(const tuple_t *value) noexcept nogil:
+    """What stands where TCP has its destination port: of ICMP, type and code."""
+    if protocol_is_icmp(value.protocol):
+        return <uint16_t>(value.icmp_type << 8 | value.icmp_code)
+    return value.destination_port
+
+
+# A flow counts as translated where it passed the hooks of NAT and one direction is not the other's inverse. ICMP's id
+# is held against type and code there, as libnetfilter_conntrack does: so all ICMP that passed the hooks counts.
+
+cdef bint source_translated(const flow_t *wanted, const flow_t *flow) noexcept nogil:
+    """Whether the reply goes elsewhere than to where the original came from, and to what is wanted."""
     cdef bint address, port
     if has(flow, BIT_STATUS) and not flow.status & IPS_SRC_NAT_DONE:
         return False
     address = memcmp(flow.reply.destination, flow.original.source, 16) != 0
-    port = flow.reply.destination_port != flow.original.source_port
+    port = destination_word(&flow.reply) != source_word(&flow.original)
     if not has(wanted, BIT_SOURCE_NAT_ADDRESS) and not has(wanted, BIT_SOURCE_NAT_PORT):
         return address or port
     if has(wanted, BIT_SOURCE_NAT_ADDRESS):
@@ -119,11 +133,12 @@ cdef bint source_translated(const flow_t *wanted, const flow_t *flow) noexcept n
 
 
 cdef bint destination_translated(const flow_t *wanted, const flow_t *flow) noexcept nogil:
+    """Whether the reply comes from elsewhere than where the original went, and from what is wanted."""
     cdef bint address, port
     if has(flow, BIT_STATUS) and not flow.status & IPS_DST_NAT_DONE:
         return False
     address = memcmp(flow.reply.source, flow.original.destination, 16) != 0
-    port = flow.reply.source_port != flow.original.destination_port
+    port = source_word(&flow.reply) != destination_word(&flow.original)
     if not has(wanted, BIT_DESTINATION_NAT_ADDRESS) and not has(wanted, BIT_DESTINATION_NAT_PORT):
         return address or port
     if has(wanted, BIT_DESTINATION_NAT_ADDRESS):
@@ -131,6 +146,17 @@ cdef bint destination_translated(const flow_t *wanted, const flow_t *flow) noexc
             return False
     return (not has(wanted, BIT_DESTINATION_NAT_PORT)
             or port and flow.reply.source_port == wanted.destination_nat_port)
+
+
+cdef bint translation_matches(const match_t *match, const flow_t *flow) noexcept nogil:
+    cdef bint source = (match.translation & TRANSLATION_SOURCE
+                        and source_translated(&match.wanted, flow))
+    cdef bint destination = (match.translation & TRANSLATION_DESTINATION
+                             and destination_translated(&match.wanted, flow))
+    if match.translation & TRANSLATION_ALL:
+        return ((source or not match.translation & TRANSLATION_SOURCE)
+                and (destination or not match.translation & TRANSLATION_DESTINATION))
+    return source or destination
 
 
 cdef bint labels_match(const flow_t *wanted, const flow_t *flow) noexcept nogil:
@@ -175,13 +201,14 @@ cdef bint attributes_match(const match_t *match, const flow_t *flow) noexcept no
             return False
     if has(wanted, BIT_STATUS) and (not has(flow, BIT_STATUS) or wanted.status & ~flow.status):
         return False
-    if has(wanted, BIT_ZONE) and (not has(flow, BIT_ZONE) or flow.zone != wanted.zone):
+    # A kernel leaves out zones of 0, too.
+    if has(wanted, BIT_ZONE) and (flow.zone if has(flow, BIT_ZONE) else 0) != wanted.zone:
         return False
     if (has(wanted, BIT_ORIGINAL_ZONE)
-            and (not has(flow, BIT_ORIGINAL_ZONE) or flow.original.zone != wanted.original.zone)):
+            and (flow.original.zone if has(flow, BIT_ORIGINAL_ZONE) else 0) != wanted.original.zone):
         return False
     if (has(wanted, BIT_REPLY_ZONE)
-            and (not has(flow, BIT_REPLY_ZONE) or flow.reply.zone != wanted.reply.zone)):
+            and (flow.reply.zone if has(flow, BIT_REPLY_ZONE) else 0) != wanted.reply.zone):
         return False
     if has(wanted, BIT_SECMARK) and (not has(flow, BIT_SECMARK) or flow.secmark != wanted.secmark):
         return False
@@ -203,12 +230,20 @@ cdef bint matches(const match_t *match, const flow_t *flow) noexcept nogil:
         return False
     if (match.original_fields or match.reply_fields) and not tuples_match(match, flow):
         return False
-    if match.translation:
-        if not (match.translation & TRANSLATION_SOURCE and source_translated(&match.wanted, flow)
-                or match.translation & TRANSLATION_DESTINATION
-                and destination_translated(&match.wanted, flow)):
-            return False
+    if match.translation and not translation_matches(match, flow):
+        return False
     return match.wanted.present == 0 or attributes_match(match, flow)
+
+
+cdef void limit_to_commands(match_t *match) noexcept nogil:
+    cdef uint8_t protocol = match.wanted.original.protocol
+    drop(&match.wanted, BIT_SECMARK)
+    drop(&match.wanted, BIT_SCTP_VTAG_ORIGINAL)
+    drop(&match.wanted, BIT_SCTP_VTAG_REPLY)
+    drop(&match.wanted, BIT_DCCP_ROLE)
+    if protocol == IPPROTO_GRE:
+        match.original_fields &= ~<uint32_t>FIELDS_PORTS
+        match.reply_fields &= ~<uint32_t>FIELDS_PORTS
 
 
 # Asking the kernel.
@@ -293,7 +328,8 @@ cdef void put_conditions(writer_t *writer, const match_t *match) noexcept nogil:
     if status_set | match.status_unset:
         put_be32(writer, CTA_STATUS, status_set)
         put_be32(writer, CTA_STATUS_MASK, status_set | match.status_unset)
-    if has(wanted, BIT_ZONE):
+    if has(wanted, BIT_ZONE) and wanted.zone:
+        # Linux 6.8 and newer give the flows of this zone in one direction at least; of zone 0, all.
         put_be16(writer, CTA_ZONE, wanted.zone)
     original = kernel_fields(match, &wanted.original, match.original_fields, True)
     reply = kernel_fields(match, &wanted.reply, match.reply_fields, False)
@@ -316,8 +352,8 @@ cdef class FlowMatch:
     (all bits given must be set), zone, original_zone, reply_zone, secmark, id, timeout, labels (all given must
     be set), tcp_state, sctp_state, sctp_vtag_original and _reply, dccp_state, dccp_role. Of the tuples original
     and reply, the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*); the original's
-    addresses in the bits of their masks, of 4 or 16 bytes. `translation` is a set of SOURCE and DESTINATION, one of which
-    must be translated, to the NAT address and port in `values` where there are such. `status_unset` are bits that
+    addresses in the bits of their masks, of 4 or 16 bytes. `translation` is a set of SOURCE and DESTINATION, one of
+    which must be translated, or with ALL each, to the NAT address and port in `values` where there are such. `status_unset` are bits that
     must not be set, `family` is AF_INET, AF_INET6 or 0 for both.
 
     Raises ValueError, OverflowError, TypeError.
@@ -331,7 +367,7 @@ cdef class FlowMatch:
             raise ValueError(f"family {family} is neither AF_INET nor AF_INET6")
         for name, value in (values or {}).items():
             set_value(&self.match.wanted, name, value)
-        if translation & ~(TRANSLATION_SOURCE | TRANSLATION_DESTINATION):
+        if translation & ~(TRANSLATION_SOURCE | TRANSLATION_DESTINATION | TRANSLATION_ALL):
             raise ValueError(f"no translation {translation}")
         self.match.family = family
         self.match.original_fields = original_fields
@@ -359,6 +395,13 @@ cdef class FlowMatch:
                         memcpy(&batch.flows[kept], flow, sizeof(flow_t))
                     kept += 1
             batch.length = kept
+
+    def limit_to_commands(self):
+        """Drop the conditions that the conntrack command accepts but does not compare.
+
+        They are secmark, GRE keys, verification tags and the role of DCCP.
+        """
+        limit_to_commands(&self.match)
 
     def matches(self, FlowBatch batch not None, Py_ssize_t index):
         """Whether the flow at `index` matches. Raises IndexError."""
