@@ -6,11 +6,13 @@ Integers are in host byte order, addresses in network byte order, as in the flow
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from pyconntrack.core.record cimport tuple_t
 
 cdef enum:
-    EXPECTATION_NAME_SIZE = 16         # NF_CT_HELPER_NAME_LEN; also of the name of the function that follows the flow
+    EXPECTATION_HELPER_SIZE = 16       # NF_CT_HELPER_NAME_LEN
+    EXPECTATION_FUNCTION_SIZE = 32     # the longest name is nat-follow-master
 
 # Bits of `present`.
 cdef enum:
@@ -40,4 +42,21 @@ cdef struct expectation_t:
     uint16_t zone
     uint8_t event                      # EVENT_* of the flow record
     char helper[16]                    # zero-terminated
-    char function[16]                  # zero-terminated
+    char function[32]                  # of the kernel's, that sets up the expected flow; zero-terminated
+
+cdef enum:                             # NF_CT_EXPECT_*
+    EXPECT_PERMANENT = 0x1
+    EXPECT_INACTIVE = 0x2
+    EXPECT_USERSPACE = 0x4
+
+
+cdef inline bint expectation_has(const expectation_t *expectation, int bit) noexcept nogil:
+    return (expectation.present >> bit) & 1
+
+
+cdef inline void expectation_put(expectation_t *expectation, int bit) noexcept nogil:
+    expectation.present |= (<uint64_t>1) << bit
+
+
+cdef inline void clear_expectation(expectation_t *expectation) noexcept nogil:
+    memset(expectation, 0, sizeof(expectation_t))

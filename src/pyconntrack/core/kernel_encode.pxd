@@ -3,7 +3,8 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.netlink cimport writer_t
+from pyconntrack.core.record cimport flow_t, tuple_t
 
 cdef enum:
     FLOW_MESSAGE_MAX = 1024    # no encoded message is longer
@@ -19,3 +20,6 @@ cdef void prepare_create(flow_t *flow) noexcept nogil
 
 # The same for a change of a flow that exists.
 cdef void prepare_update(flow_t *flow) noexcept nogil
+
+# A tuple as the nest `kind`, with the zone of its direction where that is asked for.
+cdef void put_tuple(writer_t *writer, uint16_t kind, const tuple_t *value, bint with_zone) noexcept nogil

@@ -17,8 +17,7 @@ cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t limit)
 
 
-cdef inline void put_tuple(writer_t *writer, uint16_t kind, const tuple_t *value,
-                           bint with_zone) noexcept nogil:
+cdef void put_tuple(writer_t *writer, uint16_t kind, const tuple_t *value, bint with_zone) noexcept nogil:
     cdef uint32_t outer = begin_nest(writer, kind)
     cdef uint32_t nest = begin_nest(writer, CTA_TUPLE_IP)
     if value.family == FAMILY_IPV4:
