@@ -33,7 +33,7 @@ BELOW_ALL = {"version"}
 ONLY_IN = {"lark": {"config"}, "asyncio": {"daemon"}}
 """Packages that may import these modules when they are loaded."""
 
-ONLY_LAZILY_IN = {"asyncio": {"kernel/events.py"}, "lark": {"config/syntax.py"}}
+ONLY_LAZILY_IN = {"asyncio": {"kernel/stream.py"}, "lark": {"config/syntax.py"}}
 """Files that may import them only within a function."""
 
 CIMPORT = re.compile(

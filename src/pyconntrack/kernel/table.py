@@ -10,7 +10,7 @@ from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import decode, encode, prepare_creates, prepare_updates
 from pyconntrack.kernel.dump import Dump
 from pyconntrack.kernel.errors import conntrack_error
-from pyconntrack.kernel.events import DEFAULT_BUFFER, EventStream
+from pyconntrack.kernel.events import EventStream
 from pyconntrack.kernel.filter import TableFilter, TupleFilter
 from pyconntrack.kernel.socket import ConntrackSocket
 from pyconntrack.kernel.statistics import (
@@ -19,6 +19,7 @@ from pyconntrack.kernel.statistics import (
     processor_statistics,
     table_statistics,
 )
+from pyconntrack.kernel.stream import DEFAULT_BUFFER
 
 if TYPE_CHECKING:
     from pyconntrack.core.requests import RequestBatch
