@@ -51,6 +51,7 @@ VALUES: dict[str, Any] = {
     "syn_proxy": (48, 49, 50),
     "labels": b"\x33" * 16,
     "labels_mask": b"\x34" * 16,
+    "origin": 53,
     "event": 1,
 }
 
@@ -77,6 +78,7 @@ def test_numpy_sees_every_value_in_place() -> None:
         "secmark",
         "id",
         "use",
+        "origin",
         "zone",
         "tcp_state",
         "dccp_role",

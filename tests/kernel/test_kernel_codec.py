@@ -126,7 +126,7 @@ def test_the_longest_flow_fits() -> None:
         ),
     }
     kernel_only = {"secmark", "security_context", "id", "use", "counters_original", "counters_reply"}
-    kernel_only |= {"timestamp_start", "timestamp_stop", "timestamp_event"}
+    kernel_only |= {"timestamp_start", "timestamp_stop", "timestamp_event", "origin"}
     assert set(values) | kernel_only == set(FlowBatch.fields())
     assert round_trip(values) == {**values, "event": 2}
 
@@ -269,3 +269,13 @@ def test_an_icmp_id_is_translated_as_a_port() -> None:
     values = prepared(original=original, reply=reply, status=0x18)
     assert (values["source_nat_address"], values["source_nat_port"]) == (b"\1\2\3\4", 99)
     assert values["reply"] == (2, 1, b"\x0a\0\0\2", b"\x0a\0\0\1", 0, 0, 5, 0, 0)
+
+
+def test_an_event_names_the_process_that_caused_it() -> None:
+    data = bytearray(message(NEW, ipv4_tuple(), flags=NLM_F_CREATE))
+    batch = FlowBatch()
+    decode(bytes(data), batch)
+    data[12:16] = struct.pack("=I", 4711)
+    decode(bytes(data), batch)
+    assert "origin" not in batch.unpack(0)
+    assert batch.unpack(1)["origin"] == 4711

@@ -206,6 +206,7 @@ cdef str describe_flow():
         ("secmark", "I", <char *>&f.secmark - start, 4),
         ("id", "I", <char *>&f.id - start, 4),
         ("use", "I", <char *>&f.use - start, 4),
+        ("origin", "I", <char *>&f.origin - start, 4),
         ("zone", "H", <char *>&f.zone - start, 2),
         ("event", "B", <char *>&f.event - start, 1),
         ("tcp_state", "B", <char *>&f.tcp_state - start, 1),

@@ -54,6 +54,7 @@ cdef dict BITS = {
     "syn_proxy": BIT_SYN_PROXY,
     "labels": BIT_LABELS,
     "labels_mask": BIT_LABELS_MASK,
+    "origin": BIT_ORIGIN,
 }
 
 
@@ -92,6 +93,7 @@ cdef object value_of(const flow_t *f, int bit):
     if bit == BIT_SECURITY_CONTEXT: return some_text(f.security_context, SECURITY_CONTEXT_SIZE)
     if bit == BIT_ID: return f.id
     if bit == BIT_USE: return f.use
+    if bit == BIT_ORIGIN: return f.origin
     if bit == BIT_ZONE: return f.zone
     if bit == BIT_ORIGINAL_ZONE: return f.original.zone
     if bit == BIT_REPLY_ZONE: return f.reply.zone
@@ -190,6 +192,7 @@ cdef int set_value(flow_t *f, str name, object value) except -1:
     elif bit == BIT_SECURITY_CONTEXT: set_text(f.security_context, value, SECURITY_CONTEXT_SIZE, name)
     elif bit == BIT_ID: f.id = value
     elif bit == BIT_USE: f.use = value
+    elif bit == BIT_ORIGIN: f.origin = value
     elif bit == BIT_ZONE: f.zone = value
     elif bit == BIT_ORIGINAL_ZONE: f.original.zone = value
     elif bit == BIT_REPLY_ZONE: f.reply.zone = value

@@ -11,7 +11,7 @@ from pyconntrack.core.kernel_decode cimport *
 from pyconntrack.core.kernel_encode cimport *
 from pyconntrack.core.netlink cimport CTA_FILTER_F_IP_DST, CTA_FILTER_F_IP_SRC
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
-from pyconntrack.core.record cimport EVENT_NONE, flow_t, tuple_t
+from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop, flow_t, tuple_t
 
 DONE = DATAGRAM_DONE
 INTERRUPTED = DATAGRAM_INTERRUPTED
@@ -62,7 +62,10 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
                     out_of_memory = True
         if not events:
             for position in range(position, batch.length):
+                # A dump carries the port of who asked for it.
                 batch.flows[position].event = EVENT_NONE
+                batch.flows[position].origin = 0
+                drop(&batch.flows[position], BIT_ORIGIN)
     if out_of_memory:
         raise MemoryError
     return (found, error, malformed)

@@ -456,6 +456,9 @@ cdef int decode_flow(const uint8_t *message, uint32_t length, flow_t *flow) noex
         flow.event = EVENT_DESTROY
     else:
         return DECODE_NOT_A_FLOW
+    flow.origin = load32(message + 12)
+    if flow.origin:
+        put(flow, BIT_ORIGIN)
     cursor = message + NETLINK_HEADER_SIZE + NETFILTER_HEADER_SIZE
     left -= NETLINK_HEADER_SIZE + NETFILTER_HEADER_SIZE
     while True:

@@ -72,6 +72,7 @@ cdef enum:
     BIT_SYN_PROXY = 38
     BIT_LABELS = 39
     BIT_LABELS_MASK = 40
+    BIT_ORIGIN = 41
 
 cdef struct tuple_t:           # 44 bytes
     uint8_t source[16]
@@ -102,6 +103,7 @@ cdef struct flow_t:
     uint32_t secmark
     uint32_t id
     uint32_t use
+    uint32_t origin            # netlink port id of the process that caused the event; the kernel itself has none
     uint16_t zone
     uint8_t event              # EVENT_*
     uint8_t tcp_state          # TCP_CONNTRACK_*

@@ -95,6 +95,8 @@ class Flow:
 
     The kernel does not report `source_nat` and `destination_nat`: it shows translation in the reply tuple.
     They are for creating a flow; see ConntrackTable.create.
+
+    `origin` is the netlink port of the process that caused the event, None where the kernel did by itself.
     """
 
     original: Tuple | None = None
@@ -126,6 +128,7 @@ class Flow:
     labels: bytes | None = None
     labels_mask: bytes | None = None
     event: Event = Event.NONE
+    origin: int | None = None
 
     @property
     def label_bits(self) -> frozenset[int]:
@@ -160,6 +163,7 @@ PLAIN = (
     "timestamp_event",
     "labels",
     "labels_mask",
+    "origin",
 )
 WRAPPED: dict[str, Any] = {
     "counters_original": Counters,
