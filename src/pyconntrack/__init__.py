@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from pyconntrack.core.batch import FlowBatch
+    from pyconntrack.core.expectation_batch import ExpectationBatch
     from pyconntrack.kernel.errors import (
         ConntrackError,
         FlowExistsError,
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
         MessagesLostError,
     )
     from pyconntrack.kernel.events import EventStream
+    from pyconntrack.kernel.expectation_events import ExpectationEvents
+    from pyconntrack.kernel.expectations import (
+        ExpectationExistsError,
+        ExpectationNotFoundError,
+        ExpectationStatistics,
+        ExpectationTable,
+    )
     from pyconntrack.kernel.filter import TableFilter, TupleFilter
     from pyconntrack.kernel.table import ConntrackTable
     from pyconntrack.model import (
@@ -31,7 +39,11 @@ if TYPE_CHECKING:
         DccpInfo,
         DccpRole,
         DccpState,
+        Direction,
         Event,
+        Expectation,
+        ExpectationFlag,
+        ExpectationNat,
         Flow,
         Helper,
         Nat,
@@ -55,8 +67,18 @@ __all__ = [
     "DccpInfo",
     "DccpRole",
     "DccpState",
+    "Direction",
     "Event",
     "EventStream",
+    "Expectation",
+    "ExpectationBatch",
+    "ExpectationEvents",
+    "ExpectationExistsError",
+    "ExpectationFlag",
+    "ExpectationNat",
+    "ExpectationNotFoundError",
+    "ExpectationStatistics",
+    "ExpectationTable",
     "Flow",
     "FlowBatch",
     "FlowExistsError",
@@ -83,6 +105,12 @@ _MODULES = {
     "ConntrackError": "pyconntrack.kernel.errors",
     "ConntrackTable": "pyconntrack.kernel.table",
     "EventStream": "pyconntrack.kernel.events",
+    "ExpectationBatch": "pyconntrack.core.expectation_batch",
+    "ExpectationEvents": "pyconntrack.kernel.expectation_events",
+    "ExpectationExistsError": "pyconntrack.kernel.expectations",
+    "ExpectationNotFoundError": "pyconntrack.kernel.expectations",
+    "ExpectationStatistics": "pyconntrack.kernel.expectations",
+    "ExpectationTable": "pyconntrack.kernel.expectations",
     "FlowBatch": "pyconntrack.core.batch",
     "FlowExistsError": "pyconntrack.kernel.errors",
     "FlowNotFoundError": "pyconntrack.kernel.errors",

@@ -10,6 +10,7 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from pyconntrack.model.expectation import Direction, Expectation, ExpectationFlag, ExpectationNat
     from pyconntrack.model.flow import (
         Counters,
         DccpInfo,
@@ -48,7 +49,11 @@ __all__ = [
     "DccpInfo",
     "DccpRole",
     "DccpState",
+    "Direction",
     "Event",
+    "Expectation",
+    "ExpectationFlag",
+    "ExpectationNat",
     "ExpectationPolicy",
     "Flow",
     "Helper",
@@ -73,7 +78,11 @@ __all__ = [
 _MODULES = {
     "DccpRole": "names",
     "DccpState": "names",
+    "Direction": "expectation",
     "Event": "names",
+    "Expectation": "expectation",
+    "ExpectationFlag": "expectation",
+    "ExpectationNat": "expectation",
     "ExpectationPolicy": "userspace_helper",
     "IPAddress": "tuple",
     "KNOWN_HELPERS": "userspace_helper",
