@@ -22,6 +22,8 @@ cdef struct match_t:
     uint32_t reply_fields
     uint8_t source_mask[16]        # of the original source; compared in these bits where CTA_FILTER_F_IP_SRC is set
     uint8_t destination_mask[16]
+    uint8_t reply_source_ignored[16]       # of the reply's addresses, the bits that are not compared
+    uint8_t reply_destination_ignored[16]
     uint32_t status_unset          # IPS_* that must not be set
     uint8_t family                 # AF_*, 0 is any
     uint8_t translation            # TRANSLATION_*, 0 does not ask

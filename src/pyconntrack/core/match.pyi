@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-from collections.abc import Mapping
 from typing import Any
 
 from pyconntrack.core.batch import FlowBatch
@@ -13,11 +12,13 @@ class FlowMatch:
         self,
         *,
         family: int = 0,
-        values: Mapping[str, Any] | None = None,
+        values: dict[str, Any] | None = None,
         original_fields: int = 0,
         reply_fields: int = 0,
         source_mask: bytes | None = None,
         destination_mask: bytes | None = None,
+        reply_source_mask: bytes | None = None,
+        reply_destination_mask: bytes | None = None,
         status_unset: int = 0,
         translation: int = 0,
     ) -> None: ...

@@ -14,6 +14,13 @@ from libc.string cimport memcmp, memcpy, memset
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.flow_values cimport set_value
 from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX
+from pyconntrack.core.match_encode cimport (
+    FIELDS_ADDRESSES,
+    FIELDS_OF_PROTOCOL,
+    FIELDS_PORTS,
+    encode_match,
+    kernel_decides,
+)
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.record cimport *
 
@@ -22,24 +29,21 @@ DESTINATION = TRANSLATION_DESTINATION
 ALL = TRANSLATION_ALL
 
 cdef enum:
-    FIELDS_ADDRESSES = CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST
-    FIELDS_PORTS = CTA_FILTER_F_SRC_PORT | CTA_FILTER_F_DST_PORT
-    FIELDS_ICMP = CTA_FILTER_F_ICMP_TYPE | CTA_FILTER_F_ICMP_CODE | CTA_FILTER_F_ICMP_ID
-    FIELDS_ICMPV6 = CTA_FILTER_F_ICMPV6_TYPE | CTA_FILTER_F_ICMPV6_CODE | CTA_FILTER_F_ICMPV6_ID
-    FIELDS_OF_PROTOCOL = FIELDS_PORTS | FIELDS_ICMP | FIELDS_ICMPV6
-    IPPROTO_ICMP = 1
-    IPPROTO_TCP = 6
-    IPPROTO_UDP = 17
     IPPROTO_GRE = 47
-    IPPROTO_ICMPV6 = 58
 
-
-# Comparing.
 
 cdef inline bint bits_equal(const uint8_t *first, const uint8_t *second, const uint8_t *mask) noexcept nogil:
     cdef int i
     for i in range(16):
         if (first[i] ^ second[i]) & mask[i]:
+            return False
+    return True
+
+
+cdef inline bint bits_equal_but(const uint8_t *first, const uint8_t *second, const uint8_t *ignored) noexcept nogil:
+    cdef int i
+    for i in range(16):
+        if (first[i] ^ second[i]) & ~ignored[i]:
             return False
     return True
 
@@ -65,40 +69,41 @@ cdef inline bint zone_matches(uint16_t wanted, const flow_t *flow, int direction
     return (flow.zone if has(flow, BIT_ZONE) else 0) == wanted
 
 
-cdef bint tuples_match(const match_t *match, const flow_t *flow) noexcept nogil:
+cdef bint original_matches(const match_t *match, const tuple_t *found, const flow_t *flow) noexcept nogil:
     cdef uint32_t fields = match.original_fields
     cdef const tuple_t *wanted = &match.wanted.original
-    if fields & CTA_FILTER_F_PROTO_NUM and flow.original.protocol != wanted.protocol:
+    if fields & CTA_FILTER_F_PROTO_NUM and found.protocol != wanted.protocol:
         return False
-    if fields & FIELDS_ADDRESSES and flow.original.family != wanted.family:
+    if fields & FIELDS_ADDRESSES and found.family != wanted.family:
         return False
-    if (fields & CTA_FILTER_F_IP_SRC
-            and not bits_equal(flow.original.source, wanted.source, match.source_mask)):
+    if fields & CTA_FILTER_F_IP_SRC and not bits_equal(found.source, wanted.source, match.source_mask):
         return False
     if (fields & CTA_FILTER_F_IP_DST
-            and not bits_equal(flow.original.destination, wanted.destination, match.destination_mask)):
+            and not bits_equal(found.destination, wanted.destination, match.destination_mask)):
         return False
-    if fields & FIELDS_OF_PROTOCOL and not protocol_fields_match(wanted, &flow.original, fields):
-        return False
-    if (fields & CTA_FILTER_F_TUPLE_ZONE
-            and not zone_matches(wanted.zone, flow, BIT_ORIGINAL_ZONE, &flow.original)):
-        return False
-    fields = match.reply_fields
-    if fields == 0:
-        return True
-    wanted = &match.wanted.reply
-    if fields & CTA_FILTER_F_PROTO_NUM and flow.reply.protocol != wanted.protocol:
-        return False
-    if fields & FIELDS_ADDRESSES and flow.reply.family != wanted.family:
-        return False
-    if fields & CTA_FILTER_F_IP_SRC and memcmp(flow.reply.source, wanted.source, 16) != 0:
-        return False
-    if fields & CTA_FILTER_F_IP_DST and memcmp(flow.reply.destination, wanted.destination, 16) != 0:
-        return False
-    if fields & FIELDS_OF_PROTOCOL and not protocol_fields_match(wanted, &flow.reply, fields):
+    if fields & FIELDS_OF_PROTOCOL and not protocol_fields_match(wanted, found, fields):
         return False
     return not (fields & CTA_FILTER_F_TUPLE_ZONE
-                and not zone_matches(wanted.zone, flow, BIT_REPLY_ZONE, &flow.reply))
+                and not zone_matches(wanted.zone, flow, BIT_ORIGINAL_ZONE, found))
+
+
+cdef bint reply_matches(const match_t *match, const tuple_t *found, const flow_t *flow) noexcept nogil:
+    cdef uint32_t fields = match.reply_fields
+    cdef const tuple_t *wanted = &match.wanted.reply
+    if fields & CTA_FILTER_F_PROTO_NUM and found.protocol != wanted.protocol:
+        return False
+    if fields & FIELDS_ADDRESSES and found.family != wanted.family:
+        return False
+    if (fields & CTA_FILTER_F_IP_SRC
+            and not bits_equal_but(found.source, wanted.source, match.reply_source_ignored)):
+        return False
+    if (fields & CTA_FILTER_F_IP_DST
+            and not bits_equal_but(found.destination, wanted.destination, match.reply_destination_ignored)):
+        return False
+    if fields & FIELDS_OF_PROTOCOL and not protocol_fields_match(wanted, found, fields):
+        return False
+    return not (fields & CTA_FILTER_F_TUPLE_ZONE
+                and not zone_matches(wanted.zone, flow, BIT_REPLY_ZONE, found))
 
 
 cdef inline uint16_t source_word(const tuple_t *value) noexcept nogil:
@@ -228,7 +233,9 @@ cdef bint matches(const match_t *match, const flow_t *flow) noexcept nogil:
         return False
     if match.status_unset & flow.status:
         return False
-    if (match.original_fields or match.reply_fields) and not tuples_match(match, flow):
+    if match.original_fields and not original_matches(match, &flow.original, flow):
+        return False
+    if match.reply_fields and not reply_matches(match, &flow.reply, flow):
         return False
     if match.translation and not translation_matches(match, flow):
         return False
@@ -246,122 +253,24 @@ cdef void limit_to_commands(match_t *match) noexcept nogil:
         match.reply_fields &= ~<uint32_t>FIELDS_PORTS
 
 
-# Asking the kernel.
-
-cdef bint is_whole(const uint8_t *mask, uint8_t family) noexcept nogil:
-    cdef int i
-    for i in range(address_size(family)):
-        if mask[i] != 0xff:
-            return False
-    return True
-
-
-cdef uint32_t kernel_fields(const match_t *match, const tuple_t *wanted, uint32_t fields,
-                            bint original) noexcept nogil:
-    """The fields of a tuple that the kernel compares as we do (ctnetlink_filter_match_tuple).
-
-    It wants the family, and the protocol with the fields of a protocol. It compares ports of TCP and UDP
-    only. Of IPv6, it leaves out (up to Linux 6.18 at least) just the addresses that are equal.
-    """
-    cdef uint32_t known = CTA_FILTER_F_PROTO_NUM
-    if match.family != FAMILY_IPV4 and match.family != FAMILY_IPV6:
-        return 0
-    if match.family == FAMILY_IPV4 and wanted.family == FAMILY_IPV4:
-        if not original or is_whole(match.source_mask, FAMILY_IPV4):
-            known |= CTA_FILTER_F_IP_SRC
-        if not original or is_whole(match.destination_mask, FAMILY_IPV4):
-            known |= CTA_FILTER_F_IP_DST
-    if fields & CTA_FILTER_F_PROTO_NUM:
-        if wanted.protocol == IPPROTO_TCP or wanted.protocol == IPPROTO_UDP:
-            known |= FIELDS_PORTS
-        elif wanted.protocol == IPPROTO_ICMP:
-            known |= FIELDS_ICMP
-        elif wanted.protocol == IPPROTO_ICMPV6:
-            known |= FIELDS_ICMPV6
-    return fields & known
-
-
-cdef void put_fields(writer_t *writer, uint16_t kind, const tuple_t *value, uint32_t fields) noexcept nogil:
-    cdef uint32_t outer = begin_nest(writer, kind)
-    cdef uint32_t nest
-    if fields & FIELDS_ADDRESSES:
-        nest = begin_nest(writer, CTA_TUPLE_IP)
-        if fields & CTA_FILTER_F_IP_SRC:
-            put_attribute(writer, CTA_IP_V4_SRC, value.source, 4)
-        if fields & CTA_FILTER_F_IP_DST:
-            put_attribute(writer, CTA_IP_V4_DST, value.destination, 4)
-        end_nest(writer, nest)
-    if fields & CTA_FILTER_F_PROTO_NUM:
-        nest = begin_nest(writer, CTA_TUPLE_PROTO)
-        put_u8(writer, CTA_PROTO_NUM, value.protocol)
-        if fields & CTA_FILTER_F_SRC_PORT:
-            put_be16(writer, CTA_PROTO_SRC_PORT, value.source_port)
-        if fields & CTA_FILTER_F_DST_PORT:
-            put_be16(writer, CTA_PROTO_DST_PORT, value.destination_port)
-        put_icmp_fields(writer, value, fields)
-        end_nest(writer, nest)
-    end_nest(writer, outer)
-
-
-cdef void put_icmp_fields(writer_t *writer, const tuple_t *value, uint32_t fields) noexcept nogil:
-    if fields & CTA_FILTER_F_ICMP_ID:
-        put_be16(writer, CTA_PROTO_ICMP_ID, value.icmp_id)
-    if fields & CTA_FILTER_F_ICMP_TYPE:
-        put_u8(writer, CTA_PROTO_ICMP_TYPE, value.icmp_type)
-    if fields & CTA_FILTER_F_ICMP_CODE:
-        put_u8(writer, CTA_PROTO_ICMP_CODE, value.icmp_code)
-    if fields & CTA_FILTER_F_ICMPV6_ID:
-        put_be16(writer, CTA_PROTO_ICMPV6_ID, value.icmp_id)
-    if fields & CTA_FILTER_F_ICMPV6_TYPE:
-        put_u8(writer, CTA_PROTO_ICMPV6_TYPE, value.icmp_type)
-    if fields & CTA_FILTER_F_ICMPV6_CODE:
-        put_u8(writer, CTA_PROTO_ICMPV6_CODE, value.icmp_code)
-
-
-cdef void put_conditions(writer_t *writer, const match_t *match) noexcept nogil:
-    cdef const flow_t *wanted = &match.wanted
-    cdef uint32_t original, reply, nest, status_set
-    if has(wanted, BIT_MARK):
-        put_be32(writer, CTA_MARK, wanted.mark)
-        put_be32(writer, CTA_MARK_MASK, wanted.mark_mask if has(wanted, BIT_MARK_MASK) else 0xffffffff)
-    status_set = wanted.status if has(wanted, BIT_STATUS) else 0
-    if status_set | match.status_unset:
-        put_be32(writer, CTA_STATUS, status_set)
-        put_be32(writer, CTA_STATUS_MASK, status_set | match.status_unset)
-    if has(wanted, BIT_ZONE) and wanted.zone:
-        # Linux 6.8 and newer give the flows of this zone in one direction at least; of zone 0, all.
-        put_be16(writer, CTA_ZONE, wanted.zone)
-    original = kernel_fields(match, &wanted.original, match.original_fields, True)
-    reply = kernel_fields(match, &wanted.reply, match.reply_fields, False)
-    if original == 0 and reply == 0:
-        return
-    if original:
-        put_fields(writer, CTA_TUPLE_ORIG, &wanted.original, original)
-    if reply:
-        put_fields(writer, CTA_TUPLE_REPLY, &wanted.reply, reply)
-    nest = begin_nest(writer, CTA_FILTER)
-    put_u32(writer, CTA_FILTER_ORIG_FLAGS, original)
-    put_u32(writer, CTA_FILTER_REPLY_FLAGS, reply)
-    end_nest(writer, nest)
-
-
 cdef class FlowMatch:
     """What a flow must be like: all conditions must hold, and without any, every flow does.
 
     `values` are attributes as FlowBatch.pack takes them. Compared are: mark (in the bits of mark_mask), status
     (all bits given must be set), zone, original_zone, reply_zone, secmark, id, timeout, labels (all given must
     be set), tcp_state, sctp_state, sctp_vtag_original and _reply, dccp_state, dccp_role. Of the tuples original
-    and reply, the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*); the original's
-    addresses in the bits of their masks, of 4 or 16 bytes. `translation` is a set of SOURCE and DESTINATION, one of
-    which must be translated, or with ALL each, to the NAT address and port in `values` where there are such. `status_unset` are bits that
-    must not be set, `family` is AF_INET, AF_INET6 or 0 for both.
+    and reply, the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*), addresses in the bits
+    of their masks, of 4 or 16 bytes. `translation` is a set of SOURCE and DESTINATION, one of which must be
+    translated, or with ALL each, to the NAT address and port in `values` where there are such. `status_unset`
+    are bits that must not be set, `family` is AF_INET, AF_INET6 or 0 for both. A flow without a mark or a zone
+    counts as one of mark 0, zone 0; what else it lacks, it has not.
 
     Raises ValueError, OverflowError, TypeError.
     """
 
     def __cinit__(self, *, int family=0, dict values=None, uint32_t original_fields=0, uint32_t reply_fields=0,
-                  bytes source_mask=None, bytes destination_mask=None, uint32_t status_unset=0,
-                  int translation=0):
+                  bytes source_mask=None, bytes destination_mask=None, bytes reply_source_mask=None,
+                  bytes reply_destination_mask=None, uint32_t status_unset=0, int translation=0):
         memset(&self.match, 0, sizeof(match_t))
         if family not in (0, FAMILY_IPV4, FAMILY_IPV6):
             raise ValueError(f"family {family} is neither AF_INET nor AF_INET6")
@@ -376,6 +285,8 @@ cdef class FlowMatch:
         self.match.translation = translation
         copy_mask(self.match.source_mask, source_mask)
         copy_mask(self.match.destination_mask, destination_mask)
+        copy_inverse_mask(self.match.reply_source_ignored, reply_source_mask)
+        copy_inverse_mask(self.match.reply_destination_ignored, reply_destination_mask)
 
     def select(self, FlowBatch batch not None, Py_ssize_t start=0):
         """From index `start` on, keep in the batch what matches.
@@ -416,15 +327,8 @@ cdef class FlowMatch:
         matches: select() must follow. A flush is exact only where `is_complete_in_kernel` says so.
         """
         cdef uint8_t out[FLOW_MESSAGE_MAX]
-        cdef writer_t writer
-        start_writer(&writer, out, FLOW_MESSAGE_MAX)
-        put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST),
-                   sequence, self.match.family)
-        if command == IPCTNL_MSG_CT_DELETE and self.match.family:
-            # A flush looks at the family only in a message of this version; a dump looks always.
-            out[NETLINK_HEADER_SIZE + 1] = 1
-        put_conditions(&writer, &self.match)
-        return PyBytes_FromStringAndSize(<char *>out, finish_message(&writer))
+        cdef uint32_t length = encode_match(&self.match, command, flags, sequence, out, FLOW_MESSAGE_MAX)
+        return PyBytes_FromStringAndSize(<char *>out, length)
 
     @property
     def is_empty(self):
@@ -436,15 +340,7 @@ cdef class FlowMatch:
     @property
     def is_complete_in_kernel(self):
         """Whether a kernel that knows all that request() asks (Linux 6.11 and newer) decides as we do."""
-        cdef const match_t *match = &self.match
-        cdef uint64_t known = ((<uint64_t>1) << BIT_MARK | (<uint64_t>1) << BIT_MARK_MASK
-                               | (<uint64_t>1) << BIT_STATUS | (<uint64_t>1) << BIT_ORIGINAL
-                               | (<uint64_t>1) << BIT_REPLY)
-        return (match.wanted.present & ~known == 0 and match.translation == 0
-                and kernel_fields(match, &match.wanted.original, match.original_fields, True)
-                == match.original_fields
-                and kernel_fields(match, &match.wanted.reply, match.reply_fields, False)
-                == match.reply_fields)
+        return kernel_decides(&self.match) != 0
 
 
 cdef int copy_mask(uint8_t *out, bytes mask) except -1:
@@ -458,4 +354,12 @@ cdef int copy_mask(uint8_t *out, bytes mask) except -1:
         raise ValueError("a mask has 4 or 16 bytes")
     memset(out, 0, 16)
     memcpy(out, <const uint8_t *>mask, length)
+    return 0
+
+
+cdef int copy_inverse_mask(uint8_t *out, bytes mask) except -1:
+    cdef int i
+    copy_mask(out, mask)
+    for i in range(16):
+        out[i] = <uint8_t>~out[i]
     return 0
