@@ -171,11 +171,11 @@ class ExpectationTable:
     # Changing.
 
     def create(self, expectation: "Expectation") -> None:
-        """Create an expectation. It needs `expected`, `mask` and `master`, and a helper.
+        """Create an expectation. It needs `expected`, `mask` and `master`; the master needs a helper.
 
-        The helper is that of the master, or the one that is named in `helper`; `timeout` counts where the
-        helper's policy does not say, as with `flags` USERSPACE. Raises ExpectationExistsError,
-        ExpectationNotFoundError where there is no such master.
+        How long it is expected is said by the helper's policy, not by `timeout`; of the mask, the kernel keeps
+        the source's part. Raises ExpectationExistsError, and ExpectationNotFoundError where there is no such
+        master.
         """
         batch = ExpectationBatch()
         expectation.add_to(batch)
