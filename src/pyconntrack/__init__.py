@@ -33,8 +33,18 @@ if TYPE_CHECKING:
         ExpectationTable,
     )
     from pyconntrack.kernel.filter import TableFilter, TupleFilter
+    from pyconntrack.kernel.helpers import UserspaceHelpers
+    from pyconntrack.kernel.subsystem import (
+        ObjectExistsError,
+        ObjectInUseError,
+        ObjectNotFoundError,
+        SubsystemMissingError,
+    )
     from pyconntrack.kernel.table import ConntrackTable
+    from pyconntrack.kernel.timeouts import TimeoutPolicies
     from pyconntrack.model import (
+        KNOWN_HELPERS,
+        TIMEOUT_STATES,
         Counters,
         DccpInfo,
         DccpRole,
@@ -44,6 +54,7 @@ if TYPE_CHECKING:
         Expectation,
         ExpectationFlag,
         ExpectationNat,
+        ExpectationPolicy,
         Flow,
         Helper,
         Nat,
@@ -57,10 +68,15 @@ if TYPE_CHECKING:
         TcpFlags,
         TcpInfo,
         TcpState,
+        TimeoutPolicy,
         Tuple,
+        UserspaceHelper,
+        known_helper,
     )
 
 __all__ = [
+    "KNOWN_HELPERS",
+    "TIMEOUT_STATES",
     "ConntrackError",
     "ConntrackTable",
     "Counters",
@@ -77,6 +93,7 @@ __all__ = [
     "ExpectationFlag",
     "ExpectationNat",
     "ExpectationNotFoundError",
+    "ExpectationPolicy",
     "ExpectationStatistics",
     "ExpectationTable",
     "Flow",
@@ -86,19 +103,28 @@ __all__ = [
     "Helper",
     "MessagesLostError",
     "Nat",
+    "ObjectExistsError",
+    "ObjectInUseError",
+    "ObjectNotFoundError",
     "Protocol",
     "SctpInfo",
     "SctpState",
     "SequenceAdjust",
     "Status",
+    "SubsystemMissingError",
     "SynProxy",
     "TableFilter",
     "TcpFlag",
     "TcpFlags",
     "TcpInfo",
     "TcpState",
+    "TimeoutPolicies",
+    "TimeoutPolicy",
     "Tuple",
     "TupleFilter",
+    "UserspaceHelper",
+    "UserspaceHelpers",
+    "known_helper",
 ]
 
 _MODULES = {
@@ -115,8 +141,14 @@ _MODULES = {
     "FlowExistsError": "pyconntrack.kernel.errors",
     "FlowNotFoundError": "pyconntrack.kernel.errors",
     "MessagesLostError": "pyconntrack.kernel.errors",
+    "ObjectExistsError": "pyconntrack.kernel.subsystem",
+    "ObjectInUseError": "pyconntrack.kernel.subsystem",
+    "ObjectNotFoundError": "pyconntrack.kernel.subsystem",
+    "SubsystemMissingError": "pyconntrack.kernel.subsystem",
     "TableFilter": "pyconntrack.kernel.filter",
+    "TimeoutPolicies": "pyconntrack.kernel.timeouts",
     "TupleFilter": "pyconntrack.kernel.filter",
+    "UserspaceHelpers": "pyconntrack.kernel.helpers",
 }
 
 
