@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Push random and mutated datagrams and netlink messages into the daemon's doors: python -m fuzz
+"""Push random and mutated datagrams and netlink messages into every door: python -m fuzz
 
 Nothing may raise, crash or run away, and what the caches hold afterwards must be what a peer can read. The
 same seed and count repeat a run exactly.
@@ -22,6 +22,7 @@ from fuzz.doors import (
     make_netlink,
     make_variant,
 )
+from fuzz.expectations import ExpectationDoor, make_expectations
 
 FLOWS = 60
 PER_TURN = 1000
@@ -61,6 +62,18 @@ def fuzz_kernel(seed: int, count: int, show: bool) -> KernelDoor:
     return door
 
 
+def fuzz_expectations(seed: int, count: int, show: bool) -> ExpectationDoor:
+    random = Random(f"expectations/{seed}")
+    samples = make_expectations(random, FLOWS)
+    door = ExpectationDoor()
+    for number in range(count):
+        data = make_variant(random, samples)
+        if show:
+            print(number, data.hex(), flush=True)
+        door.push(data)
+    return door
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz")
     parser.add_argument(
@@ -85,6 +98,11 @@ def main() -> int:
     print(
         f"kernel: {arguments.count // 4} datagrams, {kernel.cache.malformed} malformed, "
         f"{len(kernel.cache)} flows, {kernel.cache.counters.created} created"
+    )
+    expectations = fuzz_expectations(arguments.seed, arguments.count // 4, arguments.show)
+    print(
+        f"expectations: {arguments.count // 4} datagrams, {expectations.malformed} malformed, "
+        f"{expectations.decoded} read"
     )
     print(f"{network.sent} datagrams sent in answer, {time.monotonic() - begin:.1f} s")
     return 0

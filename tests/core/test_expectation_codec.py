@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,3 +249,18 @@ def test_a_batch_grows() -> None:
     assert [batch.unpack(index)["id"] for index in range(5000)] == list(range(5000))
     batch.clear()
     assert len(batch) == 0
+
+
+def test_bad_messages_never_read_past_the_end_of_memory() -> None:
+    run = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "fuzz_expectations.py"), "40000", "1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert run.returncode == 0, run.stderr
+    decoded, malformed = map(int, run.stdout.split())
+    assert decoded > 1000
+    assert malformed > 1000

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Decode and print bad messages of expectations that end where memory ends: fuzz_expectations.py COUNT SEED.
+
+Prints how many expectations were decoded and how many messages were malformed.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+from pyconntrack.core.expectation_batch import ExpectationBatch
+from pyconntrack.core.expectation_codec import decode, encode
+from pyconntrack.core.expectation_text import EVENT, JSON, PLAIN, TIME, XML, format_expectations
+from tests.core.support_expectations import CLASS, FLAGS, ID, TIMEOUT, WireExpectation, WireTuple
+from tests.kernel.fuzz_decoder import EdgeOfMemory
+
+TCP = WireTuple(bytes(4), bytes(4), 6, (0, 50000, 0))
+WORDS = {TIMEOUT: 1, ID: 2, FLAGS: 7, CLASS: 0}
+WHOLE = [
+    WireExpectation(TCP, TCP, TCP, WORDS, 5, b"ftp", b"nat-follow-master", (1, TCP)).message(),
+    WireExpectation(
+        WireTuple(bytes(16), bytes(16), 58, (1, 2, 3)),
+        WireTuple(bytes(16), bytes(16), 47),
+        WireTuple(bytes(16), bytes(16), 17),
+        WORDS,
+    ).message(),
+]
+NUMBERS = (0, 1, 3, 4, 5, 255)
+
+
+def bad_message(generator: random.Random) -> bytes:
+    """One that is cut, with a length that may be that of the whole, or has other bytes in some places."""
+    data = bytearray(generator.choice(WHOLE))
+    if generator.random() < 0.4:
+        del data[generator.randrange(len(data)) :]
+        if len(data) >= 4 and generator.random() < 0.7:
+            data[:4] = len(data).to_bytes(4, sys.byteorder)
+    for _ in range(generator.randrange(5)):
+        if len(data) > 20:
+            value = generator.choice((*NUMBERS, generator.randrange(256)))
+            data[generator.randrange(20, len(data))] = value
+    return bytes(data)
+
+
+def main() -> None:
+    count, seed = int(sys.argv[1]), int(sys.argv[2])
+    edge = EdgeOfMemory()
+    generator = random.Random(seed)
+    batch = ExpectationBatch()
+    decoded = malformed = 0
+    for _ in range(count):
+        batch.clear()
+        _, _, found, bad, _ = decode(edge.put(bad_message(generator)), batch)
+        decoded += found
+        malformed += bad
+        for index in range(found):
+            batch.unpack(index)
+            encode(batch, index, 0, 0, 0)
+            for form in (PLAIN, XML, JSON):
+                line = format_expectations(batch, index, index + 1, form, EVENT | TIME)
+                if line.count(b"\n") != 1 or not line.isascii():
+                    raise AssertionError(line)
+    print(decoded, malformed)
+
+
+if __name__ == "__main__":
+    main()
