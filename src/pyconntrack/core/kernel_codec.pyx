@@ -4,14 +4,12 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.kernel_decode cimport *
 from pyconntrack.core.kernel_encode cimport *
-from pyconntrack.core.netlink cimport CTA_FILTER_F_IP_DST, CTA_FILTER_F_IP_SRC
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
-from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop, flow_t, tuple_t
+from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop
 
 DONE = DATAGRAM_DONE
 INTERRUPTED = DATAGRAM_INTERRUPTED
@@ -69,37 +67,6 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
     if out_of_memory:
         raise MemoryError
     return (found, error, malformed)
-
-
-cdef bint addresses_match(const tuple_t *t, const tuple_t *wanted, uint32_t fields) noexcept nogil:
-    if fields and t.family != wanted.family:
-        return False
-    if fields & CTA_FILTER_F_IP_SRC and memcmp(t.source, wanted.source, 16) != 0:
-        return False
-    return not fields & CTA_FILTER_F_IP_DST or memcmp(t.destination, wanted.destination, 16) == 0
-
-
-def keep_addresses(FlowBatch batch not None, Py_ssize_t start, FlowBatch wanted not None,
-                   uint32_t original_fields, uint32_t reply_fields):
-    """From index `start` on, keep the flows whose addresses are those of the one flow in `wanted`.
-
-    The fields are CTA_FILTER_F_IP_SRC and _DST for each direction. Raises BufferError while a buffer is
-    exported.
-    """
-    cdef Py_ssize_t index, kept = start
-    cdef flow_t *flow
-    batch.check_not_exported()
-    if wanted.length != 1 or start < 0 or start > batch.length:
-        raise IndexError("flow index out of range")
-    with nogil:
-        for index in range(start, batch.length):
-            flow = &batch.flows[index]
-            if (addresses_match(&flow.original, &wanted.flows[0].original, original_fields)
-                    and addresses_match(&flow.reply, &wanted.flows[0].reply, reply_fields)):
-                if kept != index:
-                    batch.flows[kept] = flow[0]
-                kept += 1
-        batch.length = kept
 
 
 def encode(FlowBatch batch not None, Py_ssize_t index, int command, uint16_t flags, uint32_t sequence):

@@ -19,6 +19,8 @@ class FlowMatch:
         destination_mask: bytes | None = None,
         reply_source_mask: bytes | None = None,
         reply_destination_mask: bytes | None = None,
+        original_zone: int = 0,
+        reply_zone: int = 0,
         status_unset: int = 0,
         translation: int = 0,
     ) -> None: ...

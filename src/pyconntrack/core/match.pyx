@@ -260,7 +260,8 @@ cdef class FlowMatch:
     (all bits given must be set), zone, original_zone, reply_zone, secmark, id, timeout, labels (all given must
     be set), tcp_state, sctp_state, sctp_vtag_original and _reply, dccp_state, dccp_role. Of the tuples original
     and reply, the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*), addresses in the bits
-    of their masks, of 4 or 16 bytes. `translation` is a set of SOURCE and DESTINATION, one of which must be
+    of their masks, of 4 or 16 bytes; of CTA_FILTER_F_TUPLE_ZONE, the zones are `original_zone` and `reply_zone`,
+    which may be the zone of both directions, too, while those in `values` may not. `translation` is a set of SOURCE and DESTINATION, one of which must be
     translated, or with ALL each, to the NAT address and port in `values` where there are such. `status_unset`
     are bits that must not be set, `family` is AF_INET, AF_INET6 or 0 for both. A flow without a mark or a zone
     counts as one of mark 0, zone 0; what else it lacks, it has not.
@@ -270,7 +271,8 @@ cdef class FlowMatch:
 
     def __cinit__(self, *, int family=0, dict values=None, uint32_t original_fields=0, uint32_t reply_fields=0,
                   bytes source_mask=None, bytes destination_mask=None, bytes reply_source_mask=None,
-                  bytes reply_destination_mask=None, uint32_t status_unset=0, int translation=0):
+                  bytes reply_destination_mask=None, uint16_t original_zone=0, uint16_t reply_zone=0,
+                  uint32_t status_unset=0, int translation=0):
         memset(&self.match, 0, sizeof(match_t))
         if family not in (0, FAMILY_IPV4, FAMILY_IPV6):
             raise ValueError(f"family {family} is neither AF_INET nor AF_INET6")
@@ -278,6 +280,10 @@ cdef class FlowMatch:
             set_value(&self.match.wanted, name, value)
         if translation & ~(TRANSLATION_SOURCE | TRANSLATION_DESTINATION | TRANSLATION_ALL):
             raise ValueError(f"no translation {translation}")
+        if original_fields & CTA_FILTER_F_TUPLE_ZONE:
+            self.match.wanted.original.zone = original_zone
+        if reply_fields & CTA_FILTER_F_TUPLE_ZONE:
+            self.match.wanted.reply.zone = reply_zone
         self.match.family = family
         self.match.original_fields = original_fields
         self.match.reply_fields = reply_fields

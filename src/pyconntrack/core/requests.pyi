@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.netlink_receiver import NetlinkReceiver
 
 class RequestBatch:
     def __init__(self, capacity_bytes: int = 65536, first_sequence: int = 1) -> None: ...
@@ -11,15 +12,7 @@ class RequestBatch:
     def send(self, fd: int) -> None: ...
     def collect(self, fd: int) -> list[tuple[int, int]]: ...
 
-def table_request(
-    command: int,
-    flags: int,
-    sequence: int,
-    family: int = 0,
-    mark: tuple[int, int] | None = None,
-    status: tuple[int, int] | None = None,
-    zone: int | None = None,
-    tuples: FlowBatch | None = None,
-    original_fields: int = 0,
-    reply_fields: int = 0,
-) -> bytes: ...
+def collect_flows(
+    requests: RequestBatch, receiver: NetlinkReceiver, batch: FlowBatch
+) -> list[tuple[int, int]]: ...
+def table_request(command: int, flags: int, sequence: int, family: int = 0) -> bytes: ...

@@ -14,9 +14,11 @@ from libc.stdlib cimport calloc, free, malloc
 import os
 
 from pyconntrack.core.batch cimport FlowBatch
+from pyconntrack.core.kernel_decode cimport decode_flow
 from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX, encode_flow
 from pyconntrack.core.netlink cimport *
-from pyconntrack.core.record cimport FAMILY_IPV4, address_size, flow_t, tuple_t
+from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
+from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop, flow_t
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_DONTWAIT
@@ -190,87 +192,73 @@ cdef class RequestBatch:
             code = self.gather(fd)
         if code < 0 and code != -ENOBUFS:
             raise OSError(-code, os.strerror(-code))
-        if code == 0:
-            return []
-        outcomes = [(position, self.outcomes[position]) for position in range(self.count)]
-        return [outcome for outcome in outcomes if outcome[1] > 0]
+        return failures_of(self) if code else []
 
 
-cdef void put_selected_tuple(writer_t *writer, uint16_t kind, const tuple_t *value,
-                             uint32_t selected) noexcept nogil:
-    """Only the fields named by CTA_FILTER flags."""
-    cdef uint32_t outer = begin_nest(writer, kind)
-    cdef uint32_t nest
-    cdef int size = address_size(value.family)
-    cdef bint four = value.family == FAMILY_IPV4
-    if selected & (CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST):
-        nest = begin_nest(writer, CTA_TUPLE_IP)
-        if selected & CTA_FILTER_F_IP_SRC:
-            put_attribute(writer, CTA_IP_V4_SRC if four else CTA_IP_V6_SRC, value.source, size)
-        if selected & CTA_FILTER_F_IP_DST:
-            put_attribute(writer, CTA_IP_V4_DST if four else CTA_IP_V6_DST, value.destination, size)
-        end_nest(writer, nest)
-    if selected & ~(CTA_FILTER_F_IP_SRC | CTA_FILTER_F_IP_DST | CTA_FILTER_F_TUPLE_ZONE):
-        nest = begin_nest(writer, CTA_TUPLE_PROTO)
-        put_u8(writer, CTA_PROTO_NUM, value.protocol)
-        if selected & CTA_FILTER_F_SRC_PORT:
-            put_be16(writer, CTA_PROTO_SRC_PORT, value.source_port)
-        if selected & CTA_FILTER_F_DST_PORT:
-            put_be16(writer, CTA_PROTO_DST_PORT, value.destination_port)
-        put_selected_icmp(writer, value, selected)
-        end_nest(writer, nest)
-    if selected & CTA_FILTER_F_TUPLE_ZONE:
-        put_be16(writer, CTA_TUPLE_ZONE, value.zone)
-    end_nest(writer, outer)
+cdef list failures_of(RequestBatch requests):
+    outcomes = [(position, requests.outcomes[position]) for position in range(requests.count)]
+    return [outcome for outcome in outcomes if outcome[1] > 0]
 
 
-cdef void put_selected_icmp(writer_t *writer, const tuple_t *value, uint32_t selected) noexcept nogil:
-    if selected & CTA_FILTER_F_ICMP_ID:
-        put_be16(writer, CTA_PROTO_ICMP_ID, value.icmp_id)
-    if selected & CTA_FILTER_F_ICMP_TYPE:
-        put_u8(writer, CTA_PROTO_ICMP_TYPE, value.icmp_type)
-    if selected & CTA_FILTER_F_ICMP_CODE:
-        put_u8(writer, CTA_PROTO_ICMP_CODE, value.icmp_code)
-    if selected & CTA_FILTER_F_ICMPV6_ID:
-        put_be16(writer, CTA_PROTO_ICMPV6_ID, value.icmp_id)
-    if selected & CTA_FILTER_F_ICMPV6_TYPE:
-        put_u8(writer, CTA_PROTO_ICMPV6_TYPE, value.icmp_type)
-    if selected & CTA_FILTER_F_ICMPV6_CODE:
-        put_u8(writer, CTA_PROTO_ICMPV6_CODE, value.icmp_code)
+def collect_flows(RequestBatch requests not None, NetlinkReceiver receiver not None, FlowBatch batch not None):
+    """Read the answers to requests for a flow each (IPCTNL_MSG_CT_GET) to the end of `batch`, in their order.
 
-
-def table_request(int command, int flags, uint32_t sequence, int family=0, mark=None, status=None, zone=None,
-                  FlowBatch tuples=None, uint32_t original_fields=0, uint32_t reply_fields=0):
-    """A request about the whole table: a dump, a flush, statistics.
-
-    `mark` and `status` are (value, mask). `tuples` holds one flow whose original and reply are compared in
-    the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*).
+    Gives [(position, errno), ...] as RequestBatch.collect does, of those that have no flow. Raises OSError where
+    the socket fails, MemoryError, BufferError.
     """
-    cdef uint8_t out[FLOW_MESSAGE_MAX]
+    cdef int count = 0, slot, code = 0
+    cdef bint complete = requests.count == 0, out_of_memory = False
+    batch.check_not_exported()
+    with nogil:
+        while not out_of_memory:
+            count = receiver.receive()
+            if count == 0:
+                break
+            if count < 0:
+                requests.errors_lost = True
+                if count != -ENOBUFS:
+                    code = count
+                    break
+            for slot in range(count):
+                if requests.note(receiver.data(slot), receiver.size(slot)):
+                    complete = True
+                if not take_flows(receiver.data(slot), receiver.size(slot), batch):
+                    out_of_memory = True
+        if not complete:
+            requests.errors_lost = True
+        requests.settle()
+    if out_of_memory:
+        raise MemoryError
+    if code < 0:
+        raise OSError(-code, os.strerror(-code))
+    return failures_of(requests)
+
+
+cdef bint take_flows(const uint8_t *data, uint32_t length, FlowBatch batch) noexcept nogil:
+    """The flows of a datagram that may hold acknowledgements, too; False for want of memory."""
+    cdef message_t message
+    cdef flow_t *flow
+    while next_message(&data, &length, &message) > 0:
+        if message.type == NLMSG_ERROR:
+            continue
+        flow = batch.append_garbage()
+        if flow == NULL:
+            return False
+        if decode_flow(message.start, message.length, flow) < 0:
+            batch.pop()
+            continue
+        # It came because it was asked for.
+        flow.event = EVENT_NONE
+        flow.origin = 0
+        drop(flow, BIT_ORIGIN)
+    return True
+
+
+def table_request(int command, int flags, uint32_t sequence, int family=0):
+    """A request about the whole table: a dump, a flush, statistics. `command` is IPCTNL_MSG_CT_*."""
+    cdef uint8_t out[NETLINK_HEADER_SIZE + NETFILTER_HEADER_SIZE]
     cdef writer_t writer
-    cdef uint32_t nest, length
-    start_writer(&writer, out, FLOW_MESSAGE_MAX)
+    start_writer(&writer, out, sizeof(out))
     put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | command), <uint16_t>(flags | NLM_F_REQUEST),
                sequence, <uint8_t>family)
-    if command == IPCTNL_MSG_CT_DELETE and family != 0:
-        # A flush looks at the family only in a message of this version; a dump looks always.
-        out[NETLINK_HEADER_SIZE + 1] = 1
-    if mark is not None:
-        put_be32(&writer, CTA_MARK, mark[0])
-        put_be32(&writer, CTA_MARK_MASK, mark[1])
-    if status is not None:
-        put_be32(&writer, CTA_STATUS, status[0])
-        put_be32(&writer, CTA_STATUS_MASK, status[1])
-    if zone is not None:
-        put_be16(&writer, CTA_ZONE, zone)
-    if tuples is not None and tuples.length > 0 and (original_fields or reply_fields):
-        if original_fields:
-            put_selected_tuple(&writer, CTA_TUPLE_ORIG, &tuples.flows[0].original, original_fields)
-        if reply_fields:
-            put_selected_tuple(&writer, CTA_TUPLE_REPLY, &tuples.flows[0].reply, reply_fields)
-        nest = begin_nest(&writer, CTA_FILTER)
-        put_u32(&writer, CTA_FILTER_ORIG_FLAGS, original_fields)
-        put_u32(&writer, CTA_FILTER_REPLY_FLAGS, reply_fields)
-        end_nest(&writer, nest)
-    length = finish_message(&writer)
-    return PyBytes_FromStringAndSize(<char *>out, length)
+    return PyBytes_FromStringAndSize(<char *>out, finish_message(&writer))

@@ -2,16 +2,18 @@
 """The table read as a whole, in batches."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.kernel.errors import conntrack_error
-from pyconntrack.kernel.filter import TableFilter
+from pyconntrack.kernel.filter import Selection, match_of
 from pyconntrack.kernel.socket import ConntrackSocket
 
-# IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_GET_CTRZERO
+# IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_GET_CTRZERO; the lists of flows that left the table, or are not in it yet.
 GET, GET_AND_ZERO = 1, 3
+LISTS = {"table": GET, "dying": 6, "unconfirmed": 7}
 NLM_F_DUMP = 0x300
 # What the kernel fills at once in a dump: 32 KiB less its bookkeeping, whatever more is offered.
 DATAGRAM_SIZE = 32768
@@ -36,21 +38,31 @@ class Dump:
     """A dump under way on a socket that does nothing else meanwhile."""
 
     def __init__(
-        self, socket: ConntrackSocket, selected: TableFilter | None = None, *, zero_counters: bool = False
+        self,
+        socket: ConntrackSocket,
+        selected: Selection | None = None,
+        *,
+        zero_counters: bool = False,
+        of: Literal["table", "dying", "unconfirmed"] = "table",
     ) -> None:
-        """Send the request. Raises ConntrackError."""
+        """Send the request.
+
+        `zero_counters` sets counters to 0 as the kernel reads them: of all flows that it cannot tell from the
+        selected ones. Raises ConntrackError, ValueError.
+        """
         self.interrupted = False
         """The table was rebuilt meanwhile: some flows may be missing or come twice."""
         self.malformed = 0
         """Messages that could not be read."""
         self.done = False
         self._socket = socket
-        self._selected = selected or TableFilter()
+        self._match = match_of(selected)
+        self._selects = not self._match.is_empty
         self._receiver = NetlinkReceiver(socket.fileno(), DATAGRAMS, DATAGRAM_SIZE)
         self._buckets = hash_buckets()
         try:
-            command = GET_AND_ZERO if zero_counters else GET
-            socket.socket.send(self._selected.request(command, NLM_F_DUMP, socket.next_sequence()))
+            command = GET_AND_ZERO if zero_counters and of == "table" else LISTS[of]
+            socket.socket.send(self._match.request(command, NLM_F_DUMP, socket.next_sequence()))
         except OSError as error:
             raise conntrack_error(error.errno or 0) from error
 
@@ -62,7 +74,8 @@ class Dump:
         while not self.done and len(batch) < limit:
             before = len(batch)
             found, number, malformed = receive_flows(self._receiver, batch, limit, False)
-            self._selected.refine(batch, before)
+            if self._selects:
+                self._match.select(batch, before)
             self.malformed += malformed
             self.interrupted = self.interrupted or bool(found & INTERRUPTED)
             if number:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import receive_flows
+from pyconntrack.kernel.filter import Selection, match_of
 from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
 from pyconntrack.kernel.stream import BATCH_EVENTS, DEFAULT_BUFFER, Stream
 
@@ -24,8 +25,9 @@ class EventStream(Stream[FlowBatch, "Flow"]):
         namespace: str | None = None,
         receive_buffer: int = DEFAULT_BUFFER,
         reliable: bool = False,
+        selected: Selection | None = None,
     ) -> None:
-        """Subscribe.
+        """Subscribe, to all events or to those of the flows selected: the rest are received, and dropped.
 
         `receive_buffer` in bytes; `reliable` as for ConntrackSocket.set_reliable. Raises ConntrackError.
         """
@@ -36,9 +38,14 @@ class EventStream(Stream[FlowBatch, "Flow"]):
             groups, namespace=namespace, receive_buffer=receive_buffer, reliable=reliable
         )
         super().__init__(socket, FlowBatch(BATCH_EVENTS))
+        self._match = None if selected is None else match_of(selected)
 
     def _receive(self, batch: FlowBatch, limit: int) -> tuple[int, int, int]:
-        return receive_flows(self._receiver, batch, limit, True)
+        before = len(batch)
+        received = receive_flows(self._receiver, batch, limit, True)
+        if self._match is not None:
+            self._match.select(batch, before)
+        return received
 
     def _event(self, batch: FlowBatch, index: int) -> "Flow":
         from pyconntrack.model.flow import Flow

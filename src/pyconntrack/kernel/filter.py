@@ -1,38 +1,43 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a dump or a flush selects, in the kernel."""
+"""What a dump, a flush, a change or a stream of events selects."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pyconntrack.core.batch import FlowBatch
-from pyconntrack.core.kernel_codec import keep_addresses
-from pyconntrack.core.requests import table_request
+from pyconntrack.core.match import ALL, DESTINATION, SOURCE, FlowMatch
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from pyconntrack.model.flow import Nat
     from pyconntrack.model.tuple import IPAddress
 
+    AddressFilter = IPAddress | IPv4Network | IPv6Network | str
+
 # CTA_FILTER flags by the field of a tuple that each compares (net/netfilter/nf_conntrack_netlink.c).
-SOURCE = 0x001
-DESTINATION = 0x002
-ADDRESSES = SOURCE | DESTINATION
-ZONE = 0x004
-PROTOCOL = 0x008
-SOURCE_PORT = 0x010
-DESTINATION_PORT = 0x020
-ICMP_TYPE, ICMP_CODE, ICMP_ID = 0x040, 0x080, 0x100
-ICMPV6_TYPE, ICMPV6_CODE, ICMPV6_ID = 0x200, 0x400, 0x800
+FIELD_SOURCE = 0x001
+FIELD_DESTINATION = 0x002
+FIELD_ZONE = 0x004
+FIELD_PROTOCOL = 0x008
+FIELD_SOURCE_PORT = 0x010
+FIELD_DESTINATION_PORT = 0x020
+FIELD_ICMP_TYPE, FIELD_ICMP_CODE, FIELD_ICMP_ID = 0x040, 0x080, 0x100
+FIELD_ICMPV6_TYPE, FIELD_ICMPV6_CODE, FIELD_ICMPV6_ID = 0x200, 0x400, 0x800
 
 AF_INET, AF_INET6 = 2, 10
 IPPROTO_ICMPV6 = 58
+MOST_LABELS = 128
 
 
 class TupleFilter(NamedTuple):
     """Fields that a tuple must have; None is any.
 
-    Ports and ICMP fields need `protocol`. Linux 5.8 and newer.
+    `source` and `destination` are addresses, or networks such as "10.0.0.0/8"; bits behind the prefix do not
+    count. Ports are also the keys of GRE. `zone` is the zone of the direction, be it of both or of this one.
     """
 
-    source: "IPAddress | str | None" = None
-    destination: "IPAddress | str | None" = None
+    source: "AddressFilter | None" = None
+    destination: "AddressFilter | None" = None
     protocol: int | None = None
     source_port: int | None = None
     destination_port: int | None = None
@@ -45,37 +50,43 @@ class TupleFilter(NamedTuple):
         """The CTA_FILTER flags of what is given."""
         version6 = self.protocol == IPPROTO_ICMPV6
         flags = (
-            (self.source, SOURCE),
-            (self.destination, DESTINATION),
-            (self.protocol, PROTOCOL),
-            (self.source_port, SOURCE_PORT),
-            (self.destination_port, DESTINATION_PORT),
-            (self.icmp_type, ICMPV6_TYPE if version6 else ICMP_TYPE),
-            (self.icmp_code, ICMPV6_CODE if version6 else ICMP_CODE),
-            (self.icmp_id, ICMPV6_ID if version6 else ICMP_ID),
-            (self.zone, ZONE),
+            (self.source, FIELD_SOURCE),
+            (self.destination, FIELD_DESTINATION),
+            (self.protocol, FIELD_PROTOCOL),
+            (self.source_port, FIELD_SOURCE_PORT),
+            (self.destination_port, FIELD_DESTINATION_PORT),
+            (self.icmp_type, FIELD_ICMPV6_TYPE if version6 else FIELD_ICMP_TYPE),
+            (self.icmp_code, FIELD_ICMPV6_CODE if version6 else FIELD_ICMP_CODE),
+            (self.icmp_id, FIELD_ICMPV6_ID if version6 else FIELD_ICMP_ID),
+            (self.zone, FIELD_ZONE),
         )
         return sum(flag for value, flag in flags if value is not None)
+
+    def networks(self) -> "list[IPv4Network | IPv6Network | None]":
+        """Source and destination; an address is a network of its own. Raises ValueError."""
+        from ipaddress import ip_network
+
+        return [
+            None if value is None else ip_network(value, strict=False)
+            for value in (self.source, self.destination)
+        ]
 
     def values(self, family: int) -> tuple[int, int, bytes, bytes, int, int, int, int, int]:
         """For FlowBatch.pack, with zero for what is not given.
 
         ValueError where an address is of another family.
         """
-        from ipaddress import ip_address
-
         size = 4 if family == AF_INET else 16
-        packed = [
-            bytes(size) if address is None else ip_address(address).packed
-            for address in (self.source, self.destination)
-        ]
-        if any(len(address) != size for address in packed):
+        source, destination = (
+            bytes(size) if network is None else network.network_address.packed for network in self.networks()
+        )
+        if len(source) != size or len(destination) != size:
             raise ValueError("an address of the filter is not of the family asked for")
         return (
             family,
             self.protocol or 0,
-            packed[0],
-            packed[1],
+            source,
+            destination,
             self.source_port or 0,
             self.destination_port or 0,
             self.icmp_id or 0,
@@ -88,7 +99,12 @@ class TableFilter(NamedTuple):
     """What flows are selected: all conditions must hold; None is any.
 
     `mark` and `status` are compared in the bits of their masks; without a mask, `mark` in all and `status` in
-    the bits given. `zone` and `status` need a recent kernel: an older one ignores what it does not know.
+    the bits given. `zone` is that of both directions; a flow without a mark or a zone has mark 0, zone 0.
+    `labels` are numbers, all of which must be set. `source_nat` and `destination_nat` are True for any
+    translation of the source or destination, or what it must have become; `any_nat` asks for one of both.
+    ICMP counts as translated where it passed the hooks of NAT, as for the conntrack command.
+
+    The kernel selects as far as it can, the compiled core does the rest.
     """
 
     family: int = 0
@@ -99,68 +115,120 @@ class TableFilter(NamedTuple):
     zone: int | None = None
     original: TupleFilter | None = None
     reply: TupleFilter | None = None
+    id: int | None = None
+    secmark: int | None = None
+    labels: Collection[int] = ()
+    tcp_state: int | None = None
+    sctp_state: int | None = None
+    dccp_state: int | None = None
+    source_nat: "Nat | Literal[True] | None" = None
+    destination_nat: "Nat | Literal[True] | None" = None
+    any_nat: "Nat | Literal[True] | None" = None
 
-    def request(self, command: int, flags: int, sequence: int) -> bytes:
-        """The request that carries it. Raises ValueError, OverflowError."""
-        status = None
-        if self.status is not None:
-            status = (self.status, self.status if self.status_mask is None else self.status_mask)
-        tuples, original, reply = self._tuples()
-        if self.is_refined():
-            original, reply = original & ~ADDRESSES, reply & ~ADDRESSES
-        return table_request(
-            command,
-            flags,
-            sequence,
-            self._family(),
-            mark=None if self.mark is None else (self.mark, self.mark_mask),
-            status=status,
-            zone=self.zone,
-            tuples=tuples,
-            original_fields=original,
-            reply_fields=reply,
+    def match(self) -> FlowMatch:
+        """The same for the compiled core. Raises ValueError, OverflowError."""
+        family = self._family()
+        values = self._values()
+        options: dict[str, Any] = {}
+        for name, fields in (("original", self.original), ("reply", self.reply)):
+            if not fields:
+                continue
+            values[name] = fields.values(family or AF_INET)
+            if fields.zone is not None:
+                options[f"{name}_zone"] = fields.zone
+            options[f"{name}_fields"] = fields.fields()
+            prefix = "" if name == "original" else "reply_"
+            source, destination = fields.networks()
+            options[f"{prefix}source_mask"] = None if source is None else source.netmask.packed
+            options[f"{prefix}destination_mask"] = None if destination is None else destination.netmask.packed
+        return FlowMatch(
+            family=family,
+            values=values,
+            status_unset=self._status_unset(),
+            translation=self._translation(values),
+            **options,
         )
 
-    def is_refined(self) -> bool:
-        """Whether the kernel's answer to request() has more than was selected, and refine() must follow.
-
-        IPv6 addresses are compared here: Linux, up to 6.18 at least, leaves out just what is equal
-        (ctnetlink_filter_match_tuple in net/netfilter/nf_conntrack_netlink.c).
-        """
-        given = [fields.fields() for fields in (self.original, self.reply) if fields]
-        return self._family() == AF_INET6 and any(fields & ADDRESSES for fields in given)
-
-    def refine(self, batch: FlowBatch, start: int) -> None:
-        """Drop from index `start` on what was not selected."""
-        tuples, original, reply = self._tuples()
-        if tuples is not None and self.is_refined():
-            keep_addresses(batch, start, tuples, original & ADDRESSES, reply & ADDRESSES)
-
-    def _tuples(self) -> tuple[FlowBatch | None, int, int]:
-        original = self.original.fields() if self.original else 0
-        reply = self.reply.fields() if self.reply else 0
-        if not original and not reply:
-            return None, 0, 0
-        family = self._family()
-        if not family:
-            raise ValueError("a filter of tuples needs a family, or an address")
+    def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for name, fields in (("original", self.original), ("reply", self.reply)):
-            if fields:
-                values[name] = fields.values(family)
-                if fields.zone is not None:
-                    values[f"{name}_zone"] = fields.zone
-        batch = FlowBatch()
-        batch.pack(values)
-        return batch, original, reply
+        for name in ("zone", "id", "secmark", "tcp_state", "sctp_state", "dccp_state"):
+            if getattr(self, name) is not None:
+                values[name] = getattr(self, name)
+        if self.mark is not None:
+            values |= {"mark": self.mark, "mark_mask": self.mark_mask}
+        if self.status is not None:
+            values["status"] = self.status if self.status_mask is None else self.status & self.status_mask
+        if self.labels:
+            values["labels"] = label_bytes(self.labels)
+        return values
+
+    def _status_unset(self) -> int:
+        if self.status is None or self.status_mask is None:
+            return 0
+        return self.status_mask & ~self.status
+
+    def _translation(self, values: dict[str, Any]) -> int:
+        """What must be translated; addresses and ports go into `values`."""
+        if self.any_nat is not None and (self.source_nat is not None or self.destination_nat is not None):
+            raise ValueError("any_nat goes without source_nat and destination_nat")
+        translation = 0
+        for bit, name, one in (
+            (SOURCE, "source_nat", self.source_nat),
+            (DESTINATION, "destination_nat", self.destination_nat),
+        ):
+            nat = one if self.any_nat is None else self.any_nat
+            if nat is None:
+                continue
+            translation |= bit
+            if nat is not True:
+                values |= nat_values(name, nat)
+        if translation and self.any_nat is None:
+            translation |= ALL
+        return translation
 
     def _family(self) -> int:
-        """The family given, or that of an address; the kernel compares tuples of one family only."""
-        if self.family:
-            return self.family
-        addresses = [
-            address for fields in (self.original, self.reply) if fields for address in fields[:2] if address
-        ]
-        if addresses:
-            return AF_INET6 if ":" in str(addresses[0]) else AF_INET
-        return 0
+        """The family given, or that of an address."""
+        found = self.family
+        for fields in (self.original, self.reply):
+            for network in fields.networks() if fields else ():
+                if network is not None:
+                    family = AF_INET if network.version == 4 else AF_INET6
+                    if found not in (0, family):
+                        raise ValueError("an address of the filter is not of the family asked for")
+                    found = family
+        return found
+
+
+Selection = TableFilter | FlowMatch
+"""What flows are meant: by values, or already in the form of the compiled core."""
+
+
+def match_of(selected: Selection | None) -> FlowMatch:
+    """A selection in the form of the compiled core; None selects all. Raises ValueError, OverflowError."""
+    if selected is None:
+        return FlowMatch()
+    return selected if isinstance(selected, FlowMatch) else selected.match()
+
+
+def label_bytes(labels: Collection[int]) -> bytes:
+    """Numbers of labels as the bits that the kernel keeps. Raises ValueError."""
+    import sys
+
+    bits = 0
+    for label in labels:
+        if not 0 <= label < MOST_LABELS:
+            raise ValueError(f"a label is a number from 0 to {MOST_LABELS - 1}, not {label}")
+        bits |= 1 << label
+    return bits.to_bytes(MOST_LABELS // 8, sys.byteorder)
+
+
+def nat_values(name: str, nat: "Nat") -> dict[str, Any]:
+    """For FlowBatch.pack. Raises ValueError."""
+    from ipaddress import ip_address
+
+    values: dict[str, Any] = {}
+    if nat.address is not None:
+        values[f"{name}_address"] = ip_address(nat.address).packed
+    if nat.port is not None:
+        values[f"{name}_port"] = nat.port
+    return values

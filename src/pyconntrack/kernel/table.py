@@ -4,14 +4,14 @@
 import errno
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import decode, encode, prepare_creates, prepare_updates
 from pyconntrack.kernel.dump import Dump
-from pyconntrack.kernel.errors import conntrack_error
+from pyconntrack.kernel.errors import FlowExistsError, conntrack_error
 from pyconntrack.kernel.events import EventStream
-from pyconntrack.kernel.filter import TableFilter, TupleFilter
+from pyconntrack.kernel.filter import Selection, TableFilter, TupleFilter, match_of
 from pyconntrack.kernel.socket import ConntrackSocket
 from pyconntrack.kernel.statistics import (
     ProcessorStatistics,
@@ -22,7 +22,9 @@ from pyconntrack.kernel.statistics import (
 from pyconntrack.kernel.stream import DEFAULT_BUFFER
 
 if TYPE_CHECKING:
+    from pyconntrack.core.changes import FlowChange
     from pyconntrack.core.requests import RequestBatch
+    from pyconntrack.kernel.changing import Step
     from pyconntrack.model.flow import Flow
     from pyconntrack.model.tuple import Tuple
 
@@ -35,6 +37,8 @@ NLM_F_CREATE = 0x400
 # Bytes of requests in one datagram: beyond this, the cost per request falls no further.
 REQUEST_BYTES = 65536
 DUMP_ATTEMPTS = 5
+# The release whose flush looks at CTA_FILTER, the last condition that came (nf_conntrack_netlink.c).
+FLUSH_BY_FILTER = (6, 11)
 
 
 class ConntrackTable:
@@ -81,30 +85,39 @@ class ConntrackTable:
         original: TupleFilter | None = None,
         reply: TupleFilter | None = None,
         zero_counters: bool = False,
+        selected: Selection | None = None,
     ) -> Iterator["Flow"]:
-        """Every flow that fits, as the kernel comes to it. The conditions are the kernel's: see TableFilter.
+        """Every flow that fits, as the kernel comes to it. The conditions are those of TableFilter.
 
-        While the table changes under the dump, a flow may come twice or be left out. `zero_counters` sets
-        counters to 0 as they are read. The table may be changed while the dump runs.
+        A whole one may be given as `selected` instead. While the table changes under the dump, a flow may
+        come twice or be left out. `zero_counters` sets counters to 0 as they are read. The table may be
+        changed while the dump runs.
         """
         from pyconntrack.model.flow import Flow
 
-        selected = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
+        if selected is None:
+            selected = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
         for batch in self.dump_batches(selected, zero_counters=zero_counters):
             for index in range(len(batch)):
                 yield Flow.from_batch(batch, index)
 
     def dump_batches(
-        self, selected: TableFilter | None = None, *, zero_counters: bool = False
+        self,
+        selected: Selection | None = None,
+        *,
+        zero_counters: bool = False,
+        of: Literal["table", "dying", "unconfirmed"] = "table",
     ) -> Iterator[FlowBatch]:
         """The same in batches of some thousands of flows: the way for many.
 
-        A socket of its own lets others work meanwhile.
+        `of` is also the list of flows that ended and whose event was not delivered yet (to listeners that
+        asked for reliable delivery), or of those that are not in the table yet. A socket of its own lets
+        others work meanwhile.
         """
         with ConntrackSocket(namespace=self.namespace) as socket:
-            yield from Dump(socket, selected, zero_counters=zero_counters)
+            yield from Dump(socket, selected, zero_counters=zero_counters, of=of)
 
-    def dump_batch(self, selected: TableFilter | None = None, *, zero_counters: bool = False) -> FlowBatch:
+    def dump_batch(self, selected: Selection | None = None, *, zero_counters: bool = False) -> FlowBatch:
         """The same in one batch: numpy.asarray(table.dump_batch()) is an array of all flows, without a copy.
 
         Begins anew where the kernel rebuilt the table meanwhile, some times; then it raises ConntrackError
@@ -135,7 +148,7 @@ class ConntrackTable:
             decode(answer, found)
         if not len(found):
             raise conntrack_error(errno.ENOENT)
-        return replace(Flow.from_batch(found, 0), event=Event.NONE)
+        return replace(Flow.from_batch(found, 0), event=Event.NONE, origin=None)
 
     def statistics(self) -> TableStatistics:
         """How many flows there are and how many there may be."""
@@ -158,6 +171,14 @@ class ConntrackTable:
         prepare_creates(batch)
         self._execute(batch, NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
 
+    def add(self, flow: "Flow") -> bool:
+        """Create a flow as create does where there is none of its tuples; False where there is one."""
+        try:
+            self.create(flow)
+        except FlowExistsError:
+            return False
+        return True
+
     def update(self, flow: "Flow") -> None:
         """Change what is given of a flow that exists; named by its original tuple, or by its reply.
 
@@ -174,16 +195,65 @@ class ConntrackTable:
         """Delete a flow; a Flow with an `id` only if the kernel's has it, too. Raises FlowNotFoundError."""
         self._execute(self._named(flow, zone), DELETE, NLM_F_ACK)
 
-    def flush(self, selected: TableFilter | None = None) -> None:
+    def flush(self, selected: Selection | None = None) -> None:
         """Delete all flows that fit: of all families and zones without a filter.
 
-        Older kernels flush by mark and family only, and refuse or ignore the rest.
+        In one request where the kernel decides all of it, else one by one, as delete_selected does. Flows
+        that are offloaded to hardware or a flow table stay.
         """
-        if selected is not None and selected.is_refined():
-            self.delete_batch(self.dump_batch(selected))
+        match = match_of(selected)
+        if not match.is_empty and not (match.is_complete_in_kernel and flushes_by_filter()):
+            from pyconntrack.kernel.changing import count_done
+
+            count_done(self.delete_steps(match), ignored=errno.EBUSY)
             return
         sequence = self._socket.next_sequence()
-        self._socket.request((selected or TableFilter()).request(DELETE, NLM_F_ACK, sequence), sequence)
+        self._socket.request(match.request(DELETE, NLM_F_ACK, sequence), sequence)
+
+    def delete_selected(self, selected: Selection | None = None) -> int:
+        """Delete all flows that fit; how many.
+
+        Goes on where one is refused, and raises ConntrackError at the end. What ended meanwhile does not
+        count.
+        """
+        from pyconntrack.kernel.changing import count_done
+
+        return count_done(self.delete_steps(selected))
+
+    def update_selected(self, selected: Selection | None, change: "FlowChange | Flow") -> int:
+        """Change all flows that fit; how many. Those that are as wanted already are left alone.
+
+        `change` is a Flow of what is to be set: `status` bits, `timeout`, `mark`, which is XORed to what the
+        old one has outside of `mark_mask` where that is given, `labels`, which are added, a protocol's state.
+        Its tuples, zones, id and NAT do not count. Goes on where a flow is refused, and raises ConntrackError
+        at the end.
+        """
+        from pyconntrack.kernel.changing import count_done
+
+        return count_done(self.update_steps(selected, change))
+
+    def delete_steps(self, selected: Selection | None = None) -> "Iterator[Step]":
+        """The same batch by batch, with the flows that were deleted or refused. Raises ConntrackError."""
+        from pyconntrack.kernel.changing import delete_steps
+
+        with ConntrackSocket(namespace=self.namespace) as socket:
+            yield from delete_steps(socket, selected, self._execute_all)
+
+    def update_steps(self, selected: Selection | None, change: "FlowChange | Flow") -> "Iterator[Step]":
+        """The same batch by batch, with the flows as they were before; see reread. Raises ConntrackError."""
+        from pyconntrack.kernel.changing import update_steps
+
+        with ConntrackSocket(namespace=self.namespace) as socket:
+            yield from update_steps(socket, selected, self._change(change), self._execute_all)
+
+    def reread(self, batch: FlowBatch) -> FlowBatch:
+        """The flows of a batch as they are now, in their order, without those that ended.
+
+        Raises ConntrackError.
+        """
+        from pyconntrack.kernel.changing import reread
+
+        return reread(self._socket, batch)
 
     def create_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
         """Create the flows of a batch, changing it as create does.
@@ -218,8 +288,12 @@ class ConntrackTable:
         destroy: bool = True,
         receive_buffer: int = DEFAULT_BUFFER,
         reliable: bool = False,
+        selected: Selection | None = None,
     ) -> EventStream:
-        """Subscribe to what happens from now on. Close it, or use it as a context manager."""
+        """Subscribe to what happens from now on, to all flows or to those selected.
+
+        Close it, or use it as a context manager.
+        """
         return EventStream(
             new=new,
             update=update,
@@ -227,12 +301,18 @@ class ConntrackTable:
             namespace=self.namespace,
             receive_buffer=receive_buffer,
             reliable=reliable,
+            selected=selected,
         )
 
     events_async = events
     """The same stream: `async for event in table.events_async()`."""
 
     # Requests.
+
+    def _change(self, change: "FlowChange | Flow") -> "FlowChange":
+        from pyconntrack.core.changes import FlowChange
+
+        return change if isinstance(change, FlowChange) else FlowChange.of_template(self._packed(change))
 
     @staticmethod
     def _packed(flow: "Flow") -> FlowBatch:
@@ -280,6 +360,17 @@ class ConntrackTable:
             self._requests = RequestBatch(REQUEST_BYTES)
             self._socket.set_receive_buffer(self._requests.receive_buffer)
         return self._requests
+
+
+def flushes_by_filter() -> bool:
+    """Whether the kernel selects by all that a flush may carry (Linux 6.11).
+
+    An older one ignores what it does not know, and would delete more than was asked for.
+    """
+    import os
+
+    numbers = os.uname().release.split("-")[0].split(".")[:2]
+    return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= FLUSH_BY_FILTER
 
 
 def named(flow: "Tuple | Flow", zone: int | None) -> "Flow":

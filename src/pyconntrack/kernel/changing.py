@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is selected, changed or deleted: dump, select, send, a batch at a time."""
+
+import errno
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.changes import FlowChange, set_aside
+from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.core.requests import RequestBatch, collect_flows
+from pyconntrack.kernel.dump import Dump
+from pyconntrack.kernel.errors import conntrack_error
+from pyconntrack.kernel.filter import Selection
+from pyconntrack.kernel.socket import ConntrackSocket
+
+# linux/netfilter/nfnetlink_conntrack.h
+NEW, GET, DELETE = 0, 1, 2
+# Bytes of requests whose answers are flows, and the buffer that these take: a page each, and bookkeeping.
+QUESTION_BYTES = 16384
+ANSWER_BUFFER = 1024 * 1024
+
+
+class Step(NamedTuple):
+    """What became of one batch of the flows that were selected."""
+
+    flows: FlowBatch
+    """Those that were changed or deleted, as they were found before."""
+    refused: FlowBatch
+    """Those that the kernel did not change or delete."""
+    errors: list[int]
+    """Why: an errno for each that was refused. ENOENT: it had ended meanwhile."""
+
+
+Send = Callable[[FlowBatch, int, int], list[tuple[int, int]]]
+"""A request for each flow of a batch: batch, command, flags. The index and errno of those that failed."""
+
+
+def delete_steps(socket: ConntrackSocket, selected: Selection | None, send: Send) -> Iterator[Step]:
+    """Delete what is selected, as it comes out of a dump on `socket`. Raises ConntrackError."""
+    for batch in Dump(socket, selected):
+        yield done(batch, send(batch, DELETE, 0))
+
+
+def update_steps(
+    socket: ConntrackSocket, selected: Selection | None, change: FlowChange, send: Send
+) -> Iterator[Step]:
+    """Change what is selected; flows that would stay as they are are left out. Raises ConntrackError."""
+    requests = FlowBatch()
+    for batch in Dump(socket, selected):
+        change.prepare(batch, requests)
+        if len(batch):
+            yield done(batch, send(requests, NEW, 0))
+
+
+def done(batch: FlowBatch, failed: list[tuple[int, int]]) -> Step:
+    """The step with what was refused set aside."""
+    refused = FlowBatch()
+    set_aside(batch, [index for index, _ in failed], refused)
+    return Step(batch, refused, [number for _, number in failed])
+
+
+def count_done(steps: Iterator[Step], ignored: int = 0) -> int:
+    """Take all steps; how many flows were done.
+
+    Raises ConntrackError at the end where flows were refused for another reason than `ignored` or ENOENT.
+    """
+    count, reason = 0, 0
+    for step in steps:
+        count += len(step.flows)
+        for number in step.errors:
+            if number not in (errno.ENOENT, ignored):
+                reason = reason or number
+    if reason:
+        raise conntrack_error(reason)
+    return count
+
+
+def reread(socket: ConntrackSocket, batch: FlowBatch) -> FlowBatch:
+    """The flows of a batch as they are now, without those that ended. Raises ConntrackError."""
+    requests = RequestBatch(QUESTION_BYTES)
+    socket.set_receive_buffer(ANSWER_BUFFER)
+    receiver = NetlinkReceiver(socket.fileno())
+    found = FlowBatch(len(batch))
+    start = 0
+    while start < len(batch):
+        requests.clear()
+        start = requests.add_flows(batch, start, GET, 0)
+        try:
+            requests.send(socket.fileno())
+            failed = collect_flows(requests, receiver, found)
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
+        for _, number in failed:
+            if number != errno.ENOENT:
+                raise conntrack_error(number)
+    return found
