@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`-L` with every option that chooses among flows."""
+
+from __future__ import annotations
+
+from tests.conntrack.cases import Case, reads
+
+ADDRESSES = """
+    -L -s 10.0.2.1
+    -L --src 10.0.2.1
+    -L --orig-src 10.0.2.1
+    -L --orig-s 10.0.2.1
+    -L --sr 10.0.2.1
+    -L --src=10.0.2.1
+    -L -s10.0.2.1
+    -L -d 10.1.4.1
+    -L --dst 10.1.4.1
+    -L --orig-dst 10.1.4.1
+    -L -r 192.0.2.2
+    -L --reply-src 192.0.2.2
+    -L -q 192.0.2.1
+    -L --reply-dst 192.0.2.1
+    -L -s 10.0.7.1 -d 10.1.5.1 -r 10.1.5.1 -q 192.0.2.1
+    -L -s 10.0.7.1 -q 10.0.7.1
+    -L -s 10.9.9.9
+    -L -s fd00::3
+    -L -s FD00:0::3
+    -L -d fd01::b
+    -L -r fd02::2
+    -L -q fd02::1 -o extended
+    -L -s fd00::3 -f ipv6
+    -L -f ipv6 -s fd00::3
+    -L -s 10.0.2.0/24
+    -L -s 10.0.2.77/24
+    -L -s 10.0.0.0/8
+    -L -s 10.0.2.1/32
+    -L -s 0.0.0.0/0
+    -L -s 0.0.0.0
+    -L -s 10.0.0.0/14 -d 10.1.0.0/23
+    -L -s 10.0.2.0/255.255.255.0
+    -L -s 10.0.2.0 --mask-src 255.255.255.0
+    -L -s 10.0.2.9 --mask-src 255.255.255.0
+    -L -d 10.1.0.0 --mask-dst 255.255.0.255
+    -L -s 10.0.0.1 --mask-src 255.255.0.255
+    -L --mask-src 255.255.255.0
+    -L --mask-dst 255.255.255.0
+    -L --mask-src 255.255.255.0 -s 10.0.2.0
+    -L -d 10.1.3.0/24
+    -L -s fd00::/16
+    -L -s fd00::7:0/112
+    -L -s fd00::7:3/112
+    -L -s fd00::/128
+    -L -s ::/0
+    -L -d fd01::/121
+    -L -s fd00::7:0 --mask-src ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff0
+    -L -r 192.0.2.0/24
+    -L -q 192.0.2.0/24
+    -L -r 192.0.2.0/30 -s 10.0.7.0/24
+    -L --reply-src 10.1.5.1 --mask-src 255.255.255.0
+    -L -s 10.0.2.0/24 -s 10.0.3.0/24
+    -L -s 10.0.2.1 -s 10.0.3.1
+"""
+
+PROTOCOLS = """
+    -L -p tcp
+    -L -p TCP
+    -L -p 6
+    -L -ptcp
+    -L --proto tcp
+    -L --protonum tcp
+    -L --proton=tcp
+    -L -p udp
+    -L -p 17
+    -L -p udplite
+    -L -p 136
+    -L -p icmp
+    -L -p 1
+    -L -p icmpv6
+    -L -p ipv6-icmp
+    -L -p 58
+    -L -p sctp
+    -L -p 132
+    -L -p dccp
+    -L -p 33
+    -L -p gre
+    -L -p 47
+    -L -p esp
+    -L -p 50
+    -L -p ah
+    -L -p ospf
+    -L -p igmp
+    -L -p 255
+    -L -p 0
+    -L -p ip
+    -L -p 7
+    -L -p 0x6
+    -L -p 006
+    -p tcp -L
+    -L -p tcp -f ipv6
+    -L -p icmp -f ipv6
+    -L -p tcp --sport 3000
+    -L -p tcp --orig-port-src 3000
+    -L -p tcp --dport 80
+    -L -p tcp --orig-port-dst 80
+    -L -p tcp --dport=80
+    -L -p tcp --dpo 80
+    -L -p tcp --reply-port-src 8080
+    -L -p tcp --reply-port-dst 7000
+    -L -p tcp --sport 6001 --dport 80 --reply-port-src 80 --reply-port-dst 7000
+    -L -p tcp --dport 0
+    -L -p tcp --dport 65535
+    -L -p tcp --sport 0x400
+    -L -p tcp --sport 02000
+    -L -p tcp --dport http
+    -L -p tcp --state ESTABLISHED
+    -L -p tcp --state established
+    -L -p tcp --state NONE
+    -L -p tcp --state SYN_SENT
+    -L -p tcp --state SYN_RECV
+    -L -p tcp --state FIN_WAIT
+    -L -p tcp --state CLOSE_WAIT
+    -L -p tcp --state LAST_ACK
+    -L -p tcp --state TIME_WAIT
+    -L -p tcp --state CLOSE
+    -L -p tcp --state LISTEN
+    -L -p tcp --state SYN_SENT2
+    -L -p tcp --state ESTABLISHED --dport 443
+    -L -p udp --sport 4000
+    -L -p udp --dport 53
+    -L -p udp --orig-port-src 4000 --orig-port-dst 53
+    -L -p udp --reply-port-src 53
+    -L -p udp --reply-port-dst 4500
+    -L -p udp --sport 0
+    -L -p udplite --sport 4000
+    -L -p udplite --dport 53
+    -L -p udplite --reply-port-src 53 --reply-port-dst 4000
+    -L -p icmp --icmp-type 8
+    -L -p icmp --icmp-type 13 --icmp-code 0
+    -L -p icmp --icmp-id 800
+    -L -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 9
+    -L -p icmp --icmp-code 1
+    -L -p icmpv6 --icmpv6-type 128
+    -L -p icmpv6 --icmpv6-code 0
+    -L -p icmpv6 --icmpv6-id 65535
+    -L -p icmpv6 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 0
+    -L -p sctp --sport 5001
+    -L -p sctp --dport 3868
+    -L -p sctp --reply-port-src 3868 --reply-port-dst 5002
+    -L -p sctp --state ESTABLISHED
+    -L -p sctp --state NONE
+    -L -p sctp --state CLOSED
+    -L -p sctp --state COOKIE_WAIT
+    -L -p sctp --state COOKIE_ECHOED
+    -L -p sctp --state SHUTDOWN_SENT
+    -L -p sctp --state SHUTDOWN_RECD
+    -L -p sctp --state SHUTDOWN_ACK_SENT
+    -L -p sctp --state HEARTBEAT_SENT
+    -L -p sctp --state HEARTBEAT_ACKED
+    -L -p sctp --orig-vtag 5
+    -L -p sctp --reply-vtag 4294967284
+    -L -p dccp --sport 5000
+    -L -p dccp --dport 5001
+    -L -p dccp --state OPEN
+    -L -p dccp --state REQUEST
+    -L -p dccp --role client
+    -L -p dccp --role server
+    -L -p gre --srckey 1
+    -L -p gre --orig-key-src 0x1
+    -L -p gre --dstkey 256
+    -L -p gre --dstkey 0x100
+    -L -p gre --orig-key-dst 0x100
+    -L -p gre --reply-key-src 0x100
+    -L -p gre --reply-key-dst 1
+    -L -p gre --srckey 0xffff --dstkey 0 --reply-key-src 0 --reply-key-dst 0xffff
+"""
+
+ATTRIBUTES = """
+    -L -m 1
+    -L --mark 1
+    -L --mark=0x10
+    -L -m 0
+    -L -m 0/0
+    -L -m 16
+    -L -m 020
+    -L -m 0xffffffff
+    -L -m 4294967295
+    -L -m 0/0xff
+    -L -m 0xff/0xff
+    -L -m 1/1
+    -L -m 0x0f/0xf0
+    -L -m 0x34/0xfc
+    -L -m 0x12345678
+    -L -m 7 -f ipv6
+    -L -m 2 -p icmp
+    -L -u ASSURED
+    -L --status ASSURED
+    -L -u assured
+    -L -u SEEN_REPLY
+    -L -u ASSURED,SEEN_REPLY
+    -L -u SEEN_REPLY,ASSURED
+    -L -u FIXED_TIMEOUT
+    -L -u EXPECTED
+    -L -u OFFLOAD
+    -L -u UNSET
+    -L -u UNSET,ASSURED
+    -L -u ASSURED,UNSET
+    -L -u UNSET,SEEN_REPLY
+    -L -u ASSURED -u SEEN_REPLY
+    -L -u UNSET -p tcp
+    -L -u ASSURED -p udp -f ipv6
+    -L -c 0
+    -L -c 1
+    -L --secmark 1
+    -L -t 100
+    -L -t 1000000
+    -L --timeout 100
+    -L -i 5
+    -L --id 5
+    -L -w 1
+    -L -w 0
+    -L --zone 2
+    -L --zone=65535
+    -L -w 1 -f ipv6
+    -L -w 3
+    -L -w 4
+    -L --orig-zone 3
+    -L --orig-zone 1
+    -L --orig-zone 0
+    -L --reply-zone 4
+    -L --reply-zone 1
+    -L --reply-zone 0
+    -L --orig-zone 3 --reply-zone 4
+    -L --orig-zone 1 --reply-zone 1
+    -L -w 1 --orig-zone 1
+    -L -w 0x1
+    -L -n
+    -L --src-nat
+    -L -g
+    -L --dst-nat
+    -L -j
+    -L --any-nat
+    -L -n -g
+    -L -n -j
+    -L -g -j
+    -L -n -g -j
+    -L -n 192.0.2.1
+    -L -n192.0.2.1
+    -L --src-nat 192.0.2.1
+    -L --src-nat=192.0.2.1
+    -L -n=192.0.2.1
+    -L -n 192.0.2.1:7000
+    -L -n 192.0.2.1:7001
+    -L -n 192.0.2.1:1
+    -L -n :7000
+    -L -g 192.0.2.2
+    -L -g 192.0.2.2:8080
+    -L --dst-nat 192.0.2.2
+    -L --dst-nat=192.0.2.2:8081
+    -L -g 10.1.5.1
+    -L -g 10.1.5.1:8082
+    -L -j 192.0.2.1
+    -L -j 192.0.2.2
+    -L --any-nat=192.0.2.2:8080
+    -L -j 192.0.2.1:7000
+    -L -n 192.0.2.1 -g 192.0.2.2
+    -L -n 192.0.2.1:7001 -g 192.0.2.2:8081
+    -L -n fd02::1
+    -L -n [fd02::1]
+    -L -n [fd02::1]:7000
+    -L -g fd02::2
+    -L -g [fd02::2]:8080
+    -L -j fd02::3
+    -L -n -f ipv6
+    -L -j -f ipv4
+    -L -n -p udp
+    -L -g -p tcp --dport 80
+    -L -n 192.0.2.99
+    -L -n 192.0.2.1/24
+    -L -n -s 10.0.7.1
+"""
+
+CASES: list[Case] = [*reads("mixed", ADDRESSES), *reads("mixed", PROTOCOLS), *reads("mixed", ATTRIBUTES)]

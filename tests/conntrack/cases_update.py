@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`-U`: changes of one flow by its tuple, and of all that are chosen by a filter."""
+
+from __future__ import annotations
+
+from tests.conntrack.cases import Case, changes
+
+ONE = "-s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21"
+
+CASES: list[Case] = [
+    *changes(
+        "one",
+        f"""
+        -U {ONE} -m 5
+        --update {ONE} -m 5
+        -U conntrack {ONE} -m 5
+        -Uconntrack {ONE} -m 5
+        -U -m 5
+        -U
+        -U -p tcp -m 5
+        -U -p udp -m 5
+        -U -s 1.1.1.1 -m 5
+        -U -s 9.9.9.9 -m 5
+        -U -d 2.2.2.2 -m 5
+        -U -r 2.2.2.2 -m 5
+        -U -q 1.1.1.1 -m 5
+        -U -r 2.2.2.2 -q 1.1.1.1 -p tcp --reply-port-src 21 --reply-port-dst 2005 -m 5
+        -U {ONE} -t 800
+        -U {ONE} -t 0
+        -U {ONE} --timeout=800
+        -U -t 800
+        -U {ONE} --state CLOSE
+        -U {ONE} --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 500
+        -U {ONE} --state NONE
+        -U {ONE} --state LISTEN
+        -U -p tcp --state CLOSE
+        -U {ONE} -u SEEN_REPLY
+        -U {ONE} -u ASSURED
+        -U {ONE} -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT
+        -U {ONE} -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT -t 700
+        -U {ONE} -u UNSET
+        -U {ONE} -u UNSET,ASSURED
+        -U {ONE} -u EXPECTED
+        -U {ONE} -u OFFLOAD
+        -U {ONE} -u NOTHING
+        -U -u ASSURED
+        -U -u ASSURED -m 5
+        -U -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT
+        -U {ONE} -m 5/0xff
+        -U {ONE} -m 5/0
+        -U {ONE} -m 0
+        -U -m 5/0xff
+        -U -m 0xff/0
+        -U {ONE} -w 5 -m 5
+        -U {ONE} -w 0 -m 5
+        -U {ONE} --orig-zone 5 -m 5
+        -U {ONE} --reply-zone 5 -m 5
+        -U {ONE} -f ipv4 -m 5
+        -U {ONE} -f ipv6 -m 5
+        -U -f ipv4 -m 5
+        -U -f ipv6 -m 5
+        -U {ONE} -n 3.3.3.3
+        -U {ONE} -g 3.3.3.3
+        -U {ONE} -j 3.3.3.3
+        -U -n -m 5
+        -U {ONE} -r 2.2.2.2 -q 1.1.1.1 -m 5
+        -U {ONE} -r 3.3.3.3 -q 1.1.1.1 -m 5
+        -U {ONE} --reply-port-src 22 -m 5
+        -U {ONE} -c 5
+        -U -c 5
+        -U {ONE} --id 5
+        -U {ONE} -l first
+        -U {ONE} --label-add first
+        -U {ONE} --label-del
+        -U {ONE} -z
+        -U {ONE} -e NEW
+        -U {ONE} -b 5
+        -U {ONE} -m 5 -o xml
+        -U {ONE} -m 5 -o extended,id
+        -U {ONE} -m 5 -o save
+        -U {ONE} -m 5 -o timestamp
+        -U {ONE} -m 5 -o labels
+        -U -s 1.1.1.0/24 -m 5
+        -U -s 1.1.1.0/24 -t 900
+        -U -s 1.1.1.9 --mask-src 255.255.255.0 -m 5
+        -U --mask-src 255.255.255.0 -m 5
+        -U -d 2.2.0.0/16 -m 6 -t 900
+        -U --tuple-src 1.1.1.1 -m 5
+        -U dying -m 5
+        -U unconfirmed -m 5
+        -U expect -m 5
+        """,
+    ),
+    *changes(
+        "mixed",
+        """
+        -U -m 9
+        -U -t 600
+        -U -s 10.0.2.1 -m 9
+        -U -s 10.0.2.1 -m 9/0xff
+        -U -s 10.0.2.1 -m 0x0f/0xf0
+        -U -s 10.0.2.0/24 -m 9
+        -U -d 10.1.1.1 -t 900
+        -U -d fd01::b -m 9
+        -U -s fd00::/16 -m 9
+        -U -f ipv6 -m 9
+        -U -f ipv6 -m 9/0
+        -U -f ipv4 -t 600
+        -U -p tcp -m 9
+        -U -p tcp --dport 80 -m 9
+        -U -p tcp --dport 80 -t 600
+        -U -p tcp --state TIME_WAIT
+        -U -p tcp --state TIME_WAIT -d 10.1.0.1
+        -U -p tcp --dport 443 -u SEEN_REPLY,ASSURED
+        -U -p udp -m 9
+        -U -p udp -u ASSURED,SEEN_REPLY
+        -U -p udp --dport 53 -u SEEN_REPLY -t 500
+        -U -p icmp -m 9
+        -U -p icmp --icmp-type 8 -m 9
+        -U -p icmpv6 -m 9
+        -U -p sctp -m 9
+        -U -p sctp --sport 5001 -m 9
+        -U -p sctp --state CLOSED
+        -U -p gre -m 9
+        -U -p gre --srckey 1 -m 9
+        -U -p dccp -m 9
+        -U -p udplite -m 9
+        -U -p 50 -m 9
+        -U -p 89 -m 9
+        -U -p 200 -m 9
+        -U -u ASSURED -m 9
+        -U -w 1 -m 9
+        -U -w 0 -m 9
+        -U --orig-zone 3 -m 9
+        -U --reply-zone 4 -m 9
+        -U -n -m 9
+        -U -n 192.0.2.1 -m 9
+        -U -g -m 9
+        -U -j -m 9
+        -U -q 192.0.2.1 -m 9
+        -U -r 192.0.2.2 -m 9
+        -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -m 9
+        -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -w 2 -m 9
+        -U -s 10.0.9.0/24 -m 9
+        -U -s 10.0.10.0/24 -t 600
+        -U -m 9 -o extended -d 10.1.0.3
+        -U -m 9 -o xml -d 10.1.0.3
+        -U -m 9 -o id -d 10.1.5.1
+        """,
+    ),
+    *changes(
+        "mixed",
+        """
+        -U -d 10.1.7.1 --label-add second
+        -U -d 10.1.7.1 --label-add second,middle
+        -U -d 10.1.7.1 --label-add second --label-add middle
+        -U -d 10.1.7.1 --label-add none
+        -U -d 10.1.7.1 --label-del first
+        -U -d 10.1.7.1 --label-del=first
+        -U -d 10.1.7.1 --label-del=first,second
+        -U -d 10.1.7.1 --label-del
+        -U -d 10.1.7.1 --label-del=none
+        -U -d 10.1.7.1 --label-add first --label-del=second
+        -U -d 10.1.7.1 --label-add last --label-del
+        -U -l first --label-add last
+        -U -l first,second --label-add last
+        -U -l first -l second -m 9
+        -U -l first -m 9
+        -U -l last --label-del
+        -U --label-add middle
+        -U --label-del
+        -U -d fd01::d --label-add 0x10
+        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-add second -m 3 -t 500
+        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del=first -o labels
+        """,
+        labels=True,
+    ),
+    *changes("empty", "-U -m 5\n-U -p tcp -m 5 -s 1.1.1.1 -d 2.2.2.2 --sport 1 --dport 2\n-U"),
+    *changes("many", "-U -m 7\n-U -p tcp --dport 81 -m 7\n-U -m 7 -s 10.3.0.0/16"),
+]

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the cases of a test session ahead of the tests, some at a time."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from testbed import Testbed
+from tests.conntrack.cases import Case
+from tests.conntrack.harness import Comparison
+from tests.conntrack.tools import OURS, C
+
+WORKERS = min(4, os.cpu_count() or 1)
+
+
+class Pool:
+    """Comparisons of the C tool with ours, several at once, each in a namespace of its own."""
+
+    def __init__(self, bed: Testbed, cases: Iterable[Case]) -> None:
+        """Begins with `cases`, in this order."""
+        self._free: queue.SimpleQueue[Comparison] = queue.SimpleQueue()
+        self._comparisons = [Comparison(bed, C, OURS, f"worker-{number}") for number in range(WORKERS)]
+        for comparison in self._comparisons:
+            self._free.put(comparison)
+        self._executor = ThreadPoolExecutor(WORKERS)
+        self._begun: dict[Case, Future[list[str]]] = {}
+        for case in cases:
+            if case not in self._begun:
+                self._begun[case] = self._executor.submit(self._differences, case)
+
+    def differences(self, case: Case) -> list[str]:
+        """See :meth:`Comparison.differences`."""
+        return self._begun[case].result()
+
+    def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+        for comparison in self._comparisons:
+            comparison.close()
+
+    def _differences(self, case: Case) -> list[str]:
+        comparison = self._free.get()
+        try:
+            return comparison.differences(case)
+        finally:
+            self._free.put(comparison)
