@@ -27,6 +27,7 @@ from pyconntrack import (
     ExpectationTable,
     Flow,
     Helper,
+    MessagesLostError,
     Tuple,
 )
 from pyconntrack.core.expectation_text import PLAIN, XML, format_expectations
@@ -315,6 +316,26 @@ def test_awaited_events(expectations: ExpectationTable, table: ConntrackTable) -
     assert asyncio.run(asyncio.wait_for(follow(), DEADLINE)) == [Event.DESTROY]
     with pytest.raises(ValueError, match="no events"):
         expectations.events(new=False, update=False, destroy=False)
+
+
+def test_an_overrun_is_told_once_and_survived(expectations: ExpectationTable, table: ConntrackTable) -> None:
+    with expectations.events(receive_buffer=8192) as events:
+        table.create(Flow(MASTER, timeout=600, helper=Helper("ftp")))
+        for port in range(200):
+            # Each takes the place of the one before.
+            expectations.create(replace(MADE, expected=Tuple("10.0.0.2", "10.0.0.1", 6, 20, port)))
+        seen = 0
+        with pytest.raises(MessagesLostError):
+            while events.get(DEADLINE) is not None:
+                seen += 1
+        while events.get(0.0) is not None:
+            seen += 1
+        assert 0 < seen < 399
+        expectations.flush()
+        event = events.get(DEADLINE)
+        assert event is not None
+        assert event.event == Event.DESTROY
+        assert events.malformed == 0
 
 
 # Other helpers.
