@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.match import FlowMatch
 
 # Commands; NONE is a line without one.
@@ -79,20 +80,16 @@ class CommandLine:
     @property
     def names_one_flow(self) -> bool: ...
     @property
-    def expectation(self) -> bytes: ...
-    @property
-    def expectation_values(self) -> dict[str, Any]: ...
+    def expectation(self) -> ExpectationBatch: ...
     @property
     def labels_to_add(self) -> bytes: ...
     @property
-    def labels_to_delete(self) -> bytes: ...
-    @property
-    def deletes_all_labels(self) -> bool: ...
+    def labels_to_delete(self) -> bytes | Literal[True] | None: ...
     @property
     def warnings(self) -> list[str]: ...
 
 def parse(
     words: Sequence[bytes],
-    labels: Callable[[str | None], LabelFinder | None],
+    labels: Callable[[str | None], LabelFinder],
     program: bytes = b"conntrack",
 ) -> CommandLine: ...
