@@ -34,7 +34,12 @@ def _list(helpers: UserspaceHelpers, parameters: list[str]) -> list[str]:
 
 
 def _get(helpers: UserspaceHelpers, parameters: list[str]) -> list[str]:
-    return [helper_text(helpers.get(*_identity(parameters)))]
+    name, family, protocol = _identity(parameters)
+    if family is None or protocol is None:
+        return [helper_text(helpers.get(name))]
+    helper = helpers.find(name, family, protocol)
+    # Of another helper of this name the C tool says nothing either.
+    return [] if helper is None else [helper_text(helper)]
 
 
 def _add(helpers: UserspaceHelpers, parameters: list[str]) -> list[str]:

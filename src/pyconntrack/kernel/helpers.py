@@ -30,9 +30,9 @@ _MEANINGS = {
 
 
 class UserspaceHelpers:
-    """The user-space helpers of a network namespace: iterate them, get, add, disable and delete.
+    """The user-space helpers of the kernel: iterate them, get, add, disable and delete.
 
-    A context manager. `namespace` as for ConntrackTable. Everything raises ConntrackError where the kernel
+    All network namespaces share them (seen with Linux 6.1). A context manager. `namespace` as for ConntrackTable. Everything raises ConntrackError where the kernel
     refuses, SubsystemMissingError where it has no nfnetlink_cthelper; reading, too, needs CAP_NET_ADMIN.
     """
 
@@ -62,7 +62,16 @@ class UserspaceHelpers:
 
         Family and protocol go together. Raises ObjectNotFoundError, ValueError.
         """
-        return read_helper(self._subsystem.ask_one(GET, *_identity(name, family, protocol)))
+        identity = _identity(name, family, protocol)
+        return read_helper(self._subsystem.ask_one(GET, *identity))
+
+    def find(self, name: str, family: int, protocol: int) -> UserspaceHelper | None:
+        """The helper of this name, family and protocol; None where the name is only another one's.
+
+        So the kernel answers. Raises ObjectNotFoundError where no helper has the name.
+        """
+        answers = self._subsystem.ask(GET, NLM_F_ACK, *_identity(name, family, protocol))
+        return read_helper(answers[0]) if answers else None
 
     def add(self, helper: UserspaceHelper) -> None:
         """Add a helper, or change queue, status and the numbers of the expectations of one that exists.

@@ -66,7 +66,7 @@ class TimeoutPolicy(NamedTuple):
     """How many rules use it, as the kernel tells; what is given here is not sent."""
 
     def numbered(self) -> dict[int, int]:
-        """Timeouts by attribute number. ValueError for a state that the protocol does not have, or a timeout
+        """Timeouts by attribute number, in its order. ValueError for a state that the protocol does not have, or a timeout
         that does not fit into 32 bits.
         """
         states = TIMEOUT_STATES.get(self.protocol, ())
@@ -76,7 +76,8 @@ class TimeoutPolicy(NamedTuple):
                 raise ValueError(f"{state!r} is no state of protocol {self.protocol}; it has: {known}")
             if not 0 <= timeout < 1 << 32:
                 raise ValueError(f"a timeout of {timeout} s does not fit into 32 bits")
-        return {states.index(state) + 1: timeout for state, timeout in self.timeouts.items()}
+        numbered = enumerate(states, start=1)
+        return {number: self.timeouts[state] for number, state in numbered if state in self.timeouts}
 
 
 def named_timeouts(protocol: int, numbered: dict[int, int]) -> dict[str, int]:
