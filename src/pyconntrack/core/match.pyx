@@ -251,6 +251,9 @@ cdef void limit_to_commands(match_t *match) noexcept nogil:
     if protocol == IPPROTO_GRE:
         match.original_fields &= ~<uint32_t>FIELDS_PORTS
         match.reply_fields &= ~<uint32_t>FIELDS_PORTS
+    if match.family == FAMILY_IPV6:
+        drop(&match.wanted, BIT_SOURCE_NAT_ADDRESS)
+        drop(&match.wanted, BIT_DESTINATION_NAT_ADDRESS)
 
 
 cdef class FlowMatch:
@@ -316,7 +319,7 @@ cdef class FlowMatch:
     def limit_to_commands(self):
         """Drop the conditions that the conntrack command accepts but does not compare.
 
-        They are secmark, GRE keys, verification tags and the role of DCCP.
+        They are secmark, GRE keys, verification tags, the role of DCCP, and what IPv6 addresses were translated to.
         """
         limit_to_commands(&self.match)
 
