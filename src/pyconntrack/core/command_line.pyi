@@ -48,6 +48,7 @@ class CommandLineError(Exception):
     status: int
     usage: bool
     warnings: list[str]
+    line: int | None
 
 class CommandLine:
     @property

@@ -52,14 +52,16 @@ class CommandLineError(Exception):
     """What is wrong with a command line, in the words of the C tool.
 
     `status` is the exit code: 2, or 1 where the C tool finds the fault too late to call it one of the command line.
-    `usage` says whether a hint at the help follows, `warnings` are whole lines that come before.
+    `usage` says whether a hint at the help follows, `warnings` are whole lines that come before. `line` is the number of
+    the line in a file that is loaded, counted from 1; None otherwise.
     """
 
-    def __init__(self, str message, int status, bint usage, list warnings):
+    def __init__(self, str message, int status, bint usage, list warnings, line=None):
         super().__init__(message)
         self.status = status
         self.usage = usage
         self.warnings = warnings
+        self.line = line
 
 
 cdef frozenset FOUND_LATE = frozenset((WRONG_SAVE_COMBINED, WRONG_LABELS_BOTH_WAYS, WRONG_PARAMETERS))
@@ -97,6 +99,10 @@ cdef dict MESSAGES = {
     WRONG_MASK_WITHOUT_DESTINATION: "Can't use --mask-dst without --dst",
     WRONG_ZERO_FILTERED: "Can't use -z with filtering parameters",
     WRONG_PARAMETERS: "Operation failed: invalid parameters",
+    WRONG_COMMAND_IN_FILE: "Cannot use command `{text}' with --load-file",
+    WRONG_WORD_TOO_LONG: "Parameter too long!",
+    WRONG_TOO_MANY_WORDS: "too many arguments",
+    WRONG_LINE_TOO_LONG: "the line is too long",
 }
 
 

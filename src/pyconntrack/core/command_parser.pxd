@@ -3,7 +3,7 @@
 
 from pyconntrack.core.command_meaning cimport command_line_t
 
-# What is wrong with a command line. The order is that of the messages in command_line.pyx.
+# What is wrong with a command line. The messages are in command_line.pyx.
 cdef enum:
     WRONG_NOTHING = 0
     WRONG_OPTION = 1               # unknown
@@ -41,6 +41,11 @@ cdef enum:
     WRONG_ZERO_FILTERED = 33
     WRONG_PARAMETERS = 34          # what the C tool hands to the kernel, or to its library, and has refused
     WRONG_EXCEPTION = 35           # raised by what finds labels; kept in the parser
+    # In a file that is loaded.
+    WRONG_COMMAND_IN_FILE = 36
+    WRONG_WORD_TOO_LONG = 37
+    WRONG_TOO_MANY_WORDS = 38
+    WRONG_LINE_TOO_LONG = 39
 
 cdef struct problem_t:
     int wrong                      # WRONG_*

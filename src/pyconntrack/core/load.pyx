@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# cython: language_level=3
+"""Lines of conntrack's command language, as -o save writes them and -R reads them, into requests.
+
+A line is a command line without the program's name. Words are separated by spaces and tabs, and may be quoted by double
+quotes, in which \" is one. Empty lines, and those that begin with #, are skipped.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memchr, memcpy, memmove
+
+from pyconntrack.core.command_line cimport CommandLine, command_line_of, error_of
+from pyconntrack.core.command_meaning cimport make_template
+from pyconntrack.core.command_parser cimport *
+from pyconntrack.core.netlink cimport IPCTNL_MSG_CT_NEW, NLM_F_CREATE, NLM_F_EXCL
+from pyconntrack.core.option_table cimport *
+
+from errno import EEXIST
+
+cdef enum:
+    FILL_MORE = 0
+    FILL_FULL = 1
+    FILL_COMMAND = 2
+    FILL_WRONG = -1
+
+MORE = FILL_MORE
+FULL = FILL_FULL
+COMMAND = FILL_COMMAND
+
+
+cdef class Loader:
+    """Reads lines and adds what they create to a batch of requests; other commands it hands out.
+
+    Without a batch, the lines are only checked. `labels` is as for parse(). In a loop: feed() what was read of the file,
+    and call fill() until it asks for more. Where it gives FULL, the batch is to be sent and cleared; where it gives
+    COMMAND, the batch, and then `command` is to be carried out, which was on the line `line_number`. The file is done when
+    fill() asks for more after feed(..., final=True); the batch may hold requests then.
+    """
+
+    def __cinit__(self, labels, RequestBatch requests=None):
+        self.parser = Parser(labels)
+        self.requests = requests
+        if requests is not None:
+            self.origins = <origin_t *>calloc(requests.count_limit, sizeof(origin_t))
+            if self.origins == NULL:
+                raise MemoryError
+
+    def __dealloc__(self):
+        free(self.origins)
+        free(self.buffer)
+
+    def feed(self, const uint8_t[::1] data not None, bint final=False):
+        """Append a piece of the file. `final` says that it is the last one, which may be empty. MemoryError."""
+        cdef Py_ssize_t length = data.shape[0], left = self.end - self.start
+        cdef char *moved
+        if self.start:
+            memmove(self.buffer, self.buffer + self.start, left)
+            self.start, self.end = 0, left
+        # One byte more, for the zero behind the last word.
+        if left + length + 1 > self.capacity:
+            moved = <char *>realloc(self.buffer, left + length + 1)
+            if moved == NULL:
+                raise MemoryError
+            self.buffer = moved
+            self.capacity = left + length + 1
+        if length:
+            memcpy(self.buffer + left, &data[0], length)
+        self.end = left + length
+        self.final = final
+
+    def fill(self):
+        """Read on: MORE, FULL or COMMAND.
+
+        Raises CommandLineError, with `line` set, where a line is wrong; after it, fill() goes on with the next one.
+        """
+        cdef int found
+        with nogil:
+            found = self.fill_nogil()
+        if found != FILL_WRONG:
+            return found
+        error = error_of(self.parser)
+        if self.parser.problem.wrong != WRONG_EXCEPTION:
+            error.line = self.line_number_
+        self.parser.warnings.clear()
+        raise error
+
+    @property
+    def command(self):
+        """The command that is to be carried out after the batch, where fill() gave COMMAND."""
+        cdef CommandLine command = command_line_of(self.parser)
+        self.parser.warnings.clear()
+        return command
+
+    @property
+    def line_number(self):
+        """Of the line read last, from 1."""
+        return self.line_number_
+
+    def take_warnings(self):
+        """The lines for standard error that came up since the last call."""
+        warnings = list(self.parser.warnings)
+        self.parser.warnings.clear()
+        return warnings
+
+    def failures(self, list outcomes not None):
+        """Of what RequestBatch.collect() gave, before the batch is cleared: [(line, errno), ...].
+
+        A flow that exists is no failure of -A.
+        """
+        cdef origin_t origin
+        found = []
+        for position, error in outcomes:
+            if position < 0 or position >= self.requests.count:
+                raise IndexError("no such request")
+            origin = self.origins[<Py_ssize_t>position]
+            if error != EEXIST or origin.command != COMMAND_ADD_:
+                found.append((origin.line, error))
+        return found
+
+    cdef char *next_line(self, char **line_end) noexcept nogil:
+        """The next line that is whole, or NULL. `start` moves behind it."""
+        cdef char *begin = self.buffer + self.start
+        cdef Py_ssize_t left = self.end - self.start
+        cdef char *newline
+        if left == 0:
+            return NULL
+        newline = <char *>memchr(begin, 10, left)
+        if newline == NULL:
+            if not self.final and left <= LINE_MAX:
+                return NULL
+            newline = begin + left
+            self.start = self.end
+        else:
+            self.start = newline + 1 - self.buffer
+        line_end[0] = newline
+        return begin
+
+    cdef int split(self, char *text, char *end) noexcept nogil:
+        """Into words, each with a zero behind it. Quotes go, so a word may become shorter in its place."""
+        cdef char *out
+        cdef bint quoted, inside
+        self.word_count = 0
+        while True:
+            while text < end and (text[0] == 32 or text[0] == 9):
+                text += 1
+            if text == end or text[0] == 0:
+                return 0
+            if self.word_count == 0 and text[0] == 35:
+                return 0
+            if self.word_count == WORDS_MAX:
+                return self.parser.note(WRONG_TOO_MANY_WORDS, NULL, 0)
+            out = text
+            self.words[self.word_count] = out
+            self.word_count += 1
+            quoted = False
+            while text < end and text[0] != 0 and (quoted or (text[0] != 32 and text[0] != 9)):
+                if text[0] == 34:
+                    quoted = not quoted
+                    text += 1
+                    continue
+                if quoted and text[0] == 92 and text + 1 < end and text[1] == 34:
+                    text += 1
+                out[0] = text[0]
+                out += 1
+                text += 1
+            if out - self.words[self.word_count - 1] > WORD_MAX:
+                return self.parser.note(WRONG_WORD_TOO_LONG, NULL, 0)
+            inside = text < end and text[0] != 0
+            out[0] = 0
+            if not inside:
+                return 0
+            text += 1
+
+    cdef bint add(self) noexcept nogil:
+        cdef origin_t *origin
+        # With NLM_F_EXCL for -A, too: the C tool leaves a flow that exists as it is.
+        if not self.requests.add(&self.flow, IPCTNL_MSG_CT_NEW, NLM_F_CREATE | NLM_F_EXCL):
+            self.pending = True
+            return False
+        self.pending = False
+        origin = &self.origins[self.requests.count - 1]
+        origin.line = self.line_number_
+        origin.command = self.parser.line.command
+        return True
+
+    cdef int handle(self) noexcept nogil:
+        """One line that was split: FILL_MORE to go on, or what is to be told."""
+        cdef char name[3]
+        cdef int command
+        if self.parser.parse_words(self.words, self.word_count, b"conntrack"):
+            return FILL_WRONG
+        command = self.parser.line.command
+        if (command == COMMAND_CREATE_ or command == COMMAND_ADD_) and self.parser.line.table == TABLE_CONNTRACK_:
+            make_template(&self.parser.line, &self.flow)
+            return FILL_MORE if self.requests is None or self.add() else FILL_FULL
+        if (command == COMMAND_CREATE_ or command == COMMAND_UPDATE_ or command == COMMAND_DELETE_
+                or command == COMMAND_FLUSH_):
+            return FILL_MORE if self.requests is None else FILL_COMMAND
+        if command == COMMAND_NONE_:
+            self.parser.note(WRONG_COMMAND_IN_FILE, b"unknown", 0)
+            return FILL_WRONG
+        name[0], name[1], name[2] = 45, command_letter(command), 0
+        self.parser.note(WRONG_COMMAND_IN_FILE, name, 0)
+        return FILL_WRONG
+
+    cdef int fill_nogil(self) noexcept nogil:
+        cdef char *line
+        cdef char *end
+        cdef int found
+        if self.pending and not self.add():
+            return FILL_FULL
+        while True:
+            line = self.next_line(&end)
+            if line == NULL:
+                return FILL_MORE
+            self.line_number_ += 1
+            if end - line > LINE_MAX:
+                self.parser.note(WRONG_LINE_TOO_LONG, NULL, 0)
+                return FILL_WRONG
+            if end > line and end[-1] == 13:
+                end -= 1
+            if self.split(line, end):
+                return FILL_WRONG
+            if self.word_count == 0:
+                continue
+            found = self.handle()
+            if found != FILL_MORE:
+                return found
