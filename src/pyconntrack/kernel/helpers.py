@@ -25,7 +25,7 @@ POLICY_NAME, POLICY_MAXIMUM, POLICY_TIMEOUT = 1, 2, 3
 
 _MEANINGS = {
     errno.EINVAL: "not a valid helper, or another one than that of this name which exists",
-    errno.EBUSY: "a helper of this name exists with other expectations",
+    errno.EBUSY: "a helper of this name exists, with other expectations or private data",
 }
 
 

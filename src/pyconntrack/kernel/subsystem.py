@@ -98,7 +98,7 @@ class Subsystem:
         elif number == errno.ENOENT:
             error, meaning = ObjectNotFoundError, f"no such {self._kind}"
         elif number in (errno.EEXIST, errno.EBUSY) and command == NEW:
-            error, meaning = ObjectExistsError, f"a {self._kind} of this name exists"
+            error, meaning = ObjectExistsError, meaning or f"a {self._kind} of this name exists"
         elif number == errno.EBUSY and command == DELETE:
             error, meaning = ObjectInUseError, f"the {self._kind} is in use"
         return error(number, ": ".join(filter(None, (os.strerror(number), meaning))))
