@@ -14,8 +14,6 @@ from testbed import Namespace, run_command
 from tests.conntrack.kernel_table import EXPECT, KernelTable
 from tests.kernel.netlink_bytes import attribute, nest
 
-C_TOOL = "/usr/sbin/conntrack"
-
 # Labels, marks and helpers exist only in namespaces where a rule asks for them.
 RULES = """
 table inet surroundings {
@@ -41,7 +39,7 @@ class Scene:
         table.flush()
         if self.lines:
             with namespace.entered():
-                run_command([C_TOOL, "-R", "-"], input="\n".join(self.lines) + "\n")
+                run_command(["/usr/sbin/conntrack", "-R", "-"], input="\n".join(self.lines) + "\n")
         if self.more is not None:
             self.more(table)
 

@@ -20,7 +20,7 @@ class Altered(Tool):
     """The C tool, with other words than it was given."""
 
     def line(self, arguments: list[str], *surroundings: object) -> list[str]:
-        return [*self.command, *self.name.split()]
+        return ["conntrack", *self.name.split()]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,9 @@ OTHERWISE = [
 
 @pytest.mark.parametrize(("case", "words", "parts"), OTHERWISE, ids=lambda value: str(value))
 def test_another_command_is_seen(case: Case, words: str, parts: set[str], conntrack_bed: Testbed) -> None:
-    comparison = Comparison(conntrack_bed, C, Altered(words, C.command), f"other-{abs(hash((case, words)))}")
+    comparison = Comparison(
+        conntrack_bed, C, Altered(words, C.directory), f"other-{abs(hash((case, words)))}"
+    )
     try:
         first, second = comparison.outcomes(case)
         one, other = first.result, second.result

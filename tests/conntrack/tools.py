@@ -14,7 +14,6 @@ from tests.conntrack.surroundings import Mounts
 
 NOBODY = 65534
 _DEADLINE = 60.0
-_ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Tool:
-    """A `conntrack` to be run."""
+    """A `conntrack` to be run, by that name, for some messages tell it."""
 
     name: str
-    command: tuple[str, ...]
+    directory: Path
 
     def line(self, arguments: list[str], mounts: Mounts | None = None, user: int | None = None) -> list[str]:
         """The command line, in another file system if `mounts`, as `user` if not as root."""
         drop = () if user is None else ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
-        return [*(mounts.prefix if mounts else ()), *drop, *self.command, *arguments]
+        return [*(mounts.prefix if mounts else ()), *drop, "conntrack", *arguments]
 
     def run(
         self,
@@ -51,37 +50,47 @@ class Tool:
         user: int | None = None,
     ) -> Result:
         """Run it in the namespace to its end."""
-        with namespace.entered():
-            ended = subprocess.run(
-                self.line(arguments, mounts, user),
-                input=(input or "").encode(),
-                capture_output=True,
-                env=_ENVIRONMENT,
-                timeout=_DEADLINE,
-                check=False,
-            )
-        return Result(_text(ended.stdout), _text(ended.stderr), ended.returncode)
+        process = self.start(namespace, arguments, mounts=mounts, user=user)
+        try:
+            output, errors = process.communicate((input or "").encode(), _DEADLINE)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        return result_of(output, errors, process.returncode)
 
-    def start(self, namespace: Namespace, arguments: list[str]) -> subprocess.Popen[bytes]:
-        """Start it in the namespace; its outputs are pipes."""
+    def start(
+        self,
+        namespace: Namespace,
+        arguments: list[str],
+        *,
+        mounts: Mounts | None = None,
+        user: int | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start it in the namespace; its standard files are pipes."""
+        environment = {
+            "PATH": os.pathsep.join([str(self.directory), os.environ.get("PATH", os.defpath)]),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+        }
         with namespace.entered():
             return subprocess.Popen(
-                self.line(arguments),
-                stdin=subprocess.DEVNULL,
+                self.line(arguments, mounts, user),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_ENVIRONMENT,
+                env=environment,
             )
+
+
+def result_of(output: bytes, errors: bytes, status: int) -> Result:
+    """A result of what a process wrote."""
+    return Result(_text(output), _text(errors), status)
 
 
 def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _ours() -> tuple[str, ...]:
-    named = os.environ.get("CONNTRACK_UNDER_TEST")
-    return (named,) if named else (str(Path(sys.executable).parent / "conntrack"),)
-
-
-C = Tool("C", ("/usr/sbin/conntrack",))
-OURS = Tool("ours", _ours())
+C = Tool("C", Path("/usr/sbin"))
+OURS = Tool("ours", Path(os.environ.get("CONNTRACK_UNDER_TEST", sys.executable)).parent)
