@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command conntrack(8): the tables of connection tracking, from a shell.
+
+It is started from scripts by the thousand: what a command does not need is imported by those that do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from pyconntrack.cli.conntrack_messages import SEE_HELP, TITLE, CommandFailedError, failed
+from pyconntrack.core.command_line import (
+    COMMAND_ADD,
+    COMMAND_COUNT,
+    COMMAND_CREATE,
+    COMMAND_DELETE,
+    COMMAND_EVENT,
+    COMMAND_FLUSH,
+    COMMAND_GET,
+    COMMAND_LIST,
+    COMMAND_LOAD,
+    COMMAND_STATISTICS,
+    COMMAND_UPDATE,
+    COMMAND_VERSION,
+    TABLE_EXPECT,
+    CommandLine,
+    CommandLineError,
+    parse,
+)
+from pyconntrack.kernel.errors import ConntrackError
+
+Command = Callable[[CommandLine], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, those of the process if None. Returns the exit status."""
+    words = [os.fsencode(word) for word in (sys.argv[1:] if argv is None else argv)]
+    try:
+        status = run(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        return _end_quietly()
+    except (CommandFailedError, CommandLineError) as error:
+        return _complain(str(error), error.status, usage=error.usage)
+    except ConntrackError as error:
+        return _complain(str(failed(error.errno or 0)), 1)
+    except OSError as error:
+        return _complain(_of_system(error), 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(words: Sequence[bytes]) -> int:
+    """Carry out one command line. Returns the exit status.
+
+    Raises CommandLineError, CommandFailedError, OSError.
+    """
+    from pyconntrack.cli.conntrack_labels import find_labels
+
+    try:
+        line = parse(words, find_labels)
+    except CommandLineError as error:
+        _warn(error.warnings)
+        raise
+    _warn(line.warnings)
+    return command_of(line)(line)
+
+
+def command_of(line: CommandLine) -> Command:
+    """The function behind a command of a table."""
+    command = line.command
+    if command in (COMMAND_COUNT, COMMAND_STATISTICS):
+        from pyconntrack.cli import conntrack_counts
+
+        return conntrack_counts.count if command == COMMAND_COUNT else conntrack_counts.statistics
+    if command == COMMAND_EVENT:
+        from pyconntrack.cli.conntrack_events import follow
+
+        return follow
+    if command == COMMAND_LOAD:
+        from pyconntrack.cli.conntrack_load import load
+
+        return load
+    if command == COMMAND_VERSION:
+        return _version
+    if line.table == TABLE_EXPECT:
+        return _expectation_command(command)
+    return _flow_command(command)
+
+
+def _flow_command(command: int) -> Command:
+    from pyconntrack.cli import conntrack_flows
+
+    return {
+        COMMAND_LIST: conntrack_flows.show,
+        COMMAND_GET: conntrack_flows.get,
+        COMMAND_DELETE: conntrack_flows.delete,
+        COMMAND_CREATE: conntrack_flows.create,
+        COMMAND_ADD: conntrack_flows.create,
+        COMMAND_UPDATE: conntrack_flows.update,
+        COMMAND_FLUSH: conntrack_flows.flush,
+    }.get(command, _help)
+
+
+def _expectation_command(command: int) -> Command:
+    from pyconntrack.cli import conntrack_expectations
+
+    return {
+        COMMAND_LIST: conntrack_expectations.show,
+        COMMAND_GET: conntrack_expectations.get,
+        COMMAND_DELETE: conntrack_expectations.delete,
+        COMMAND_CREATE: conntrack_expectations.create,
+        COMMAND_FLUSH: conntrack_expectations.flush,
+    }.get(command, _help)
+
+
+def _version(_: CommandLine) -> int:
+    print(TITLE)
+    return 0
+
+
+def _help(_: CommandLine) -> int:
+    from pyconntrack.cli.conntrack_help import HELP
+
+    print(HELP, end="")
+    return 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for text in warnings:
+        sys.stderr.write(f"{text}\n")
+
+
+def _complain(text: str, status: int, *, usage: bool = False) -> int:
+    """Tell of an error, behind what was printed if that can be written at all."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _end_quietly()
+    except OSError:
+        # Python must not try to flush once more.
+        sys.stdout = None
+    sys.stderr.write(f"{TITLE}: {text}\n")
+    if usage:
+        sys.stderr.write(f"{SEE_HELP}\n")
+    return status
+
+
+def _of_system(error: OSError) -> str:
+    place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
+
+
+def _end_quietly() -> int:
+    """The output's reader, like head(1), had enough: end as a program does that lets SIGPIPE kill it."""
+    import signal
+
+    sys.stdout = None
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`conntrack -C` and `conntrack -S`: how many there are, and what the kernel counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyconntrack.core.command_line import TABLE_EXPECT, CommandLine
+from pyconntrack.kernel.errors import ConntrackError
+
+_COUNT_SYSCTL = "/proc/sys/net/netfilter/nf_conntrack_count"
+_STATISTICS_FILE = "/proc/net/stat/nf_conntrack"
+# The C tool counts these alone.
+_IPV4 = 2
+
+
+def count(line: CommandLine) -> int:
+    """`-C`: the number alone."""
+    if line.table == TABLE_EXPECT:
+        from pyconntrack.kernel.expectations import ExpectationTable
+
+        with ExpectationTable() as expectations:
+            print(expectations.count(family=_IPV4))
+        return 0
+    from pyconntrack.kernel.table import ConntrackTable
+
+    try:
+        with ConntrackTable() as table:
+            print(len(table))
+    except ConntrackError:
+        # Whoever may not ask the kernel may still read the number.
+        with open(_COUNT_SYSCTL, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes time to load
+            print(int(file.read()))
+    return 0
+
+
+def statistics(line: CommandLine) -> int:
+    """`-S`: a line for each processor."""
+    if line.table == TABLE_EXPECT:
+        from pyconntrack.kernel.expectations import ExpectationTable
+
+        with ExpectationTable() as expectations:
+            for counts in expectations.processor_statistics():
+                _print_counts(
+                    counts.cpu,
+                    (
+                        ("expect_new", counts.new),
+                        ("expect_create", counts.create),
+                        ("expect_delete", counts.delete),
+                    ),
+                )
+        return 0
+    from pyconntrack.kernel.table import ConntrackTable
+
+    try:
+        with ConntrackTable() as table:
+            for processor in table.processor_statistics():
+                values = processor._asdict()
+                values["chaintoolong"] = values.pop("chain_too_long")
+                _print_counts(values.pop("cpu"), values.items())
+    except ConntrackError:
+        _print_statistics_file()
+    return 0
+
+
+def _print_statistics_file() -> None:
+    """What anybody may read: hexadecimal columns under a line of names, a line for each processor."""
+    with open(_STATISTICS_FILE, encoding="ascii") as file:  # noqa: PTH123 - as above
+        names = file.readline().split()
+        for cpu, row in enumerate(file):
+            _print_counts(
+                cpu, ((name, int(text, 16)) for name, text in zip(names, row.split(), strict=False))
+            )
+
+
+def _print_counts(cpu: int, counts: Iterable[tuple[str, int]]) -> None:
+    print(f"cpu={cpu:<4}\t" + "".join(f"{name}={number} " for name, number in counts))

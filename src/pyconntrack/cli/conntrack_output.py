@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is printed of flows and expectations, in the form that the command line asks for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pyconntrack.cli.conntrack_labels import find_labels
+from pyconntrack.core import output
+from pyconntrack.core.command_line import (
+    OUTPUT_EXTENDED,
+    OUTPUT_ID,
+    OUTPUT_JSON,
+    OUTPUT_KERNEL_TIMESTAMP,
+    OUTPUT_LABELS,
+    OUTPUT_SAVE,
+    OUTPUT_TIMESTAMP,
+    OUTPUT_USERSPACE,
+    OUTPUT_XML,
+    CommandLine,
+)
+
+if TYPE_CHECKING:
+    from pyconntrack.core.batch import FlowBatch
+    from pyconntrack.core.expectation_batch import ExpectationBatch
+
+XML_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
+
+_FORMS = ((OUTPUT_SAVE, output.SAVE), (OUTPUT_XML, output.XML), (OUTPUT_JSON, output.JSON))
+_FLAGS = (
+    (OUTPUT_EXTENDED, output.LAYER3),
+    (OUTPUT_TIMESTAMP, output.TIME),
+    (OUTPUT_ID, output.ID),
+    (OUTPUT_KERNEL_TIMESTAMP, output.TIMESTAMPS),
+    (OUTPUT_LABELS, output.LABELS),
+    (OUTPUT_USERSPACE, output.ORIGIN),
+)
+
+
+class FlowOutput:
+    """Prints flows, a batch at a time, and counts them.
+
+    `framed` says that XML begins with a declaration and has an element around all, where there are flows.
+    """
+
+    def __init__(self, line: CommandLine, *, events: bool = False, framed: bool = False) -> None:
+        self.count = 0
+        self._form = next((form for asked, form in _FORMS if line.output & asked), output.PLAIN)
+        self._flags = sum(flag for asked, flag in _FLAGS if line.output & asked)
+        if events:
+            self._flags |= output.EVENT
+        # JSON has every attribute, names as far as there are some.
+        self._labels = find_labels(line.label_map_path) if line.output & OUTPUT_LABELS else None
+        self._framed = framed and self._form == output.XML
+        self._write = sys.stdout.buffer.write
+
+    def write(self, batch: FlowBatch) -> None:
+        """Print the flows of a batch."""
+        if not len(batch):
+            return
+        if self._framed and self.count == 0:
+            self._write(XML_DECLARATION + b"<conntrack>\n")
+        text = output.format_batch(batch, 0, len(batch), self._form, self._flags, self._labels, *_now())
+        self._write(text)
+        self.count += len(batch)
+
+    def end(self) -> None:
+        """Close the element around all."""
+        if self._framed and self.count:
+            self._write(b"</conntrack>\n")
+
+
+class ExpectationOutput:
+    """Prints expectations, a batch at a time, and counts them; `framed` as for FlowOutput."""
+
+    def __init__(self, line: CommandLine, *, events: bool = False, framed: bool = False) -> None:
+        from pyconntrack.core import expectation_text
+
+        self.count = 0
+        self._format = expectation_text.format_expectations
+        forms = ((OUTPUT_XML, expectation_text.XML), (OUTPUT_JSON, expectation_text.JSON))
+        self._form = next((form for asked, form in forms if line.output & asked), expectation_text.PLAIN)
+        self._flags = expectation_text.EVENT if events else 0
+        if line.output & OUTPUT_TIMESTAMP:
+            self._flags |= expectation_text.TIME
+        self._framed = framed and self._form == expectation_text.XML
+        self._write = sys.stdout.buffer.write
+
+    def write(self, batch: ExpectationBatch) -> None:
+        """Print the expectations of a batch."""
+        if not len(batch):
+            return
+        if self._framed and self.count == 0:
+            self._write(XML_DECLARATION + b"<expect>\n")
+        self._write(self._format(batch, 0, len(batch), self._form, self._flags, *_now()))
+        self.count += len(batch)
+
+    def end(self) -> None:
+        """Close the element around all."""
+        if self._framed and self.count:
+            self._write(b"</expect>\n")
+
+
+def _now() -> tuple[int, int]:
+    """Seconds since the epoch, and microseconds of the second that runs."""
+    now = time.time_ns()
+    return now // 10**9, now // 1000 % 10**6
