@@ -43,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except BrokenPipeError:
         return _end_quietly()
-    except (CommandFailedError, CommandLineError) as error:
+    except CommandFailedError as error:
         return _complain(str(error), error.status, usage=error.usage)
+    except CommandLineError as error:
+        place = "" if error.line is None else f"line {error.line}: "
+        return _complain(f"{place}{error}", error.status, usage=error.usage)
     except ConntrackError as error:
         return _complain(str(failed(error.errno or 0)), 1)
     except OSError as error:

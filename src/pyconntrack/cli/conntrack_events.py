@@ -99,7 +99,7 @@ def _wait(events: EventStream | ExpectationEvents, stop: int) -> bool:
 
 @contextmanager
 def _stopped() -> Iterator[int]:
-    """A descriptor that becomes readable on SIGINT or SIGTERM; no event is interrupted while it is printed."""
+    """A descriptor that becomes readable on SIGINT or SIGTERM; no event is interrupted in its printing."""
     reader, writer = os.pipe()
 
     def ask(_number: int, _frame: FrameType | None) -> None:

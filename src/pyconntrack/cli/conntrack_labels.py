@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_labels(path: str | None) -> LabelNames:
-    """The names in a file, by default the system's; none, and a line on standard error, where there is none."""
+    """The names in a file, by default the system's; none, and a line on standard error, if it is missing."""
     from pyconntrack.core.label_names import LabelNames
     from pyconntrack.kernel.label_map import LABEL_MAP, LabelMapError, load_label_names
 
