@@ -10,7 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from pyconntrack.core.expectation_record cimport *
-from pyconntrack.core.match cimport TRANSLATION_DESTINATION, TRANSLATION_SOURCE, match_t
+from pyconntrack.core.match cimport (TRANSLATION_ALL, TRANSLATION_DESTINATION, TRANSLATION_SOURCE, limit_to_commands,
+                                    match_t)
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.option_table cimport *
 from pyconntrack.core.record cimport *
@@ -280,10 +281,15 @@ cdef void select_reply(const command_line_t *line, match_t *match) noexcept nogi
 
 
 cdef void select_translation(const command_line_t *line, match_t *match) noexcept nogil:
+    if not said_any(line, both(OPTION_SOURCE_NAT, OPTION_DESTINATION_NAT) | option_bit(OPTION_ANY_NAT)):
+        return
     if said(line, OPTION_SOURCE_NAT) or said(line, OPTION_ANY_NAT):
         match.translation |= TRANSLATION_SOURCE
     if said(line, OPTION_DESTINATION_NAT) or said(line, OPTION_ANY_NAT):
         match.translation |= TRANSLATION_DESTINATION
+    # -n and -g together ask for both; -j, for one of them.
+    if not said(line, OPTION_ANY_NAT):
+        match.translation |= TRANSLATION_ALL
 
 
 cdef void select_attributes(const command_line_t *line, match_t *match) noexcept nogil:
@@ -312,6 +318,7 @@ cdef void make_match(const command_line_t *line, match_t *match) noexcept nogil:
     if line.command != COMMAND_UPDATE_:
         match.wanted.present |= line.flow.present & ((<uint64_t>1) << BIT_MARK_MASK)
         select_attributes(line, match)
+    limit_to_commands(match)
 
 
 # Expecting.

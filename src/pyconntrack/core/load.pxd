@@ -33,6 +33,6 @@ cdef class Loader:
 
     cdef int fill_nogil(self) noexcept nogil
     cdef char *next_line(self, char **line_end) noexcept nogil
-    cdef int split(self, char *text, char *end) noexcept nogil
+    cdef int split(self, char *text) noexcept nogil
     cdef int handle(self) noexcept nogil
     cdef bint add(self) noexcept nogil

@@ -29,6 +29,46 @@ FULL = FILL_FULL
 COMMAND = FILL_COMMAND
 
 
+cdef enum:
+    TAB = 9
+    RETURN = 13
+    SPACE = 32
+    QUOTE = 34
+    HASH = 35
+    BACKSLASH = 92
+
+
+cdef inline char *word_end(char *text) noexcept nogil:
+    """The first space, tab, quote or zero."""
+    while True:
+        while <uint8_t>text[0] > QUOTE:
+            text += 1
+        if text[0] == 0 or text[0] == SPACE or text[0] == TAB or text[0] == QUOTE:
+            return text
+        text += 1
+
+
+cdef char *unquote(char *text, char **end) noexcept nogil:
+    """From a word's first quote on, move what is in and between quotes together: `end` is where the word ends then.
+
+    Where the text goes on: a space, a tab or a zero.
+    """
+    cdef char *out = text
+    cdef bint quoted = False
+    while text[0] != 0 and (quoted or (text[0] != SPACE and text[0] != TAB)):
+        if text[0] == QUOTE:
+            quoted = not quoted
+            text += 1
+            continue
+        if quoted and text[0] == BACKSLASH and text[1] == QUOTE:
+            text += 1
+        out[0] = text[0]
+        out += 1
+        text += 1
+    end[0] = out
+    return text
+
+
 cdef class Loader:
     """Reads lines and adds what they create to a batch of requests; other commands it hands out.
 
@@ -136,40 +176,27 @@ cdef class Loader:
         line_end[0] = newline
         return begin
 
-    cdef int split(self, char *text, char *end) noexcept nogil:
-        """Into words, each with a zero behind it. Quotes go, so a word may become shorter in its place."""
-        cdef char *out
-        cdef bint quoted, inside
+    cdef int split(self, char *text) noexcept nogil:
+        """Into words, each with a zero behind it, up to the zero at the line's end."""
+        cdef char *end
         self.word_count = 0
         while True:
-            while text < end and (text[0] == 32 or text[0] == 9):
+            while text[0] == SPACE or text[0] == TAB:
                 text += 1
-            if text == end or text[0] == 0:
-                return 0
-            if self.word_count == 0 and text[0] == 35:
+            if text[0] == 0 or (self.word_count == 0 and text[0] == HASH):
                 return 0
             if self.word_count == WORDS_MAX:
                 return self.parser.note(WRONG_TOO_MANY_WORDS, NULL, 0)
-            out = text
-            self.words[self.word_count] = out
-            self.word_count += 1
-            quoted = False
-            while text < end and text[0] != 0 and (quoted or (text[0] != 32 and text[0] != 9)):
-                if text[0] == 34:
-                    quoted = not quoted
-                    text += 1
-                    continue
-                if quoted and text[0] == 92 and text + 1 < end and text[1] == 34:
-                    text += 1
-                out[0] = text[0]
-                out += 1
-                text += 1
-            if out - self.words[self.word_count - 1] > WORD_MAX:
+            self.words[self.word_count] = text
+            end = word_end(text)
+            text = unquote(end, &end) if end[0] == QUOTE else end
+            if end - self.words[self.word_count] > WORD_MAX:
                 return self.parser.note(WRONG_WORD_TOO_LONG, NULL, 0)
-            inside = text < end and text[0] != 0
-            out[0] = 0
-            if not inside:
+            self.word_count += 1
+            if text[0] == 0:
+                end[0] = 0
                 return 0
+            end[0] = 0
             text += 1
 
     cdef bint add(self) noexcept nogil:
@@ -218,9 +245,10 @@ cdef class Loader:
             if end - line > LINE_MAX:
                 self.parser.note(WRONG_LINE_TOO_LONG, NULL, 0)
                 return FILL_WRONG
-            if end > line and end[-1] == 13:
+            if end > line and end[-1] == RETURN:
                 end -= 1
-            if self.split(line, end):
+            end[0] = 0
+            if self.split(line):
                 return FILL_WRONG
             if self.word_count == 0:
                 continue

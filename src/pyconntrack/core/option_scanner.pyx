@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # cython: language_level=3
-"""Words split into options, as getopt_long(3) does it: long names may be abbreviated, letters joined, values joined with = or
-to the letter, and words that are no options may stand anywhere."""
+"""Words split into options, as getopt_long(3) does it: long names may be abbreviated, letters joined, values
+joined with = or to the letter, and words that are no options may stand anywhere.
+"""
 
 from libc.stdint cimport uint8_t
-from libc.string cimport strchr, strlen
+
+cdef extern from "<string.h>" nogil:
+    char *strchrnul(const char *text, int character)
 
 from pyconntrack.core.option_table cimport *
 
 
+cdef enum:
+    EXCLAMATION = 33
+    DASH = 45
+    EQUALS = 61
+
+
 cdef inline bint is_operand(const char *word) noexcept nogil:
-    return word[0] != 45 or word[1] == 0
+    return word[0] != DASH or word[1] == 0
 
 
 cdef const char *word_before(const scanner_t *scanner) noexcept nogil:
@@ -22,12 +31,12 @@ cdef const char *word_before(const scanner_t *scanner) noexcept nogil:
 
 cdef int scan_long(scanner_t *scanner, uint8_t names, const char **argument, int *joined) noexcept nogil:
     cdef const char *name = scanner.word + 2
-    cdef const char *value = strchr(name, 61)
-    cdef const option_t *option = find_long(name, value - name if value != NULL else strlen(name), names)
-    if option == NULL or (value != NULL and option.argument == ARGUMENT_NONE):
+    cdef const char *end = strchrnul(name, EQUALS)
+    cdef const option_t *option = find_long(name, end - name, names)
+    if option == NULL or (end[0] and option.argument == ARGUMENT_NONE):
         return SCAN_UNKNOWN
-    if value != NULL:
-        argument[0] = value + 1
+    if end[0]:
+        argument[0] = end + 1
         joined[0] = JOINED_BY_EQUALS
     elif option.argument == ARGUMENT_REQUIRED:
         if scanner.index == scanner.count:
@@ -72,7 +81,7 @@ cdef int scan(scanner_t *scanner, uint8_t names, const char **argument, int *joi
         if scanner.index == scanner.count:
             return SCAN_END
         scanner.word = scanner.words[scanner.index]
-        if scanner.word[1] == 45:
+        if scanner.word[1] == DASH:
             scanner.index += 1
             return SCAN_END if scanner.word[2] == 0 else scan_long(scanner, names, argument, joined)
         scanner.letters = scanner.word + 1
@@ -84,7 +93,7 @@ cdef const char *optional_word(scanner_t *scanner) noexcept nogil:
     if scanner.letters != NULL or scanner.index == scanner.count:
         return NULL
     word = scanner.words[scanner.index]
-    if word[0] == 45 or word[0] == 33:
+    if word[0] == DASH or word[0] == EXCLAMATION:
         return NULL
     scanner.index += 1
     return word
