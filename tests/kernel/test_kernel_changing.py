@@ -308,3 +308,57 @@ def test_an_overrun_of_a_small_buffer_is_told(table: ConntrackTable) -> None:
         after = events.get(timeout=10.0)
         assert after is not None
         assert after.original == udp(999)
+
+
+EVENT_FILTERS: list[tuple[str, Selection]] = [
+    ("", TableFilter()),
+    ("-p tcp", by_original(protocol=6)),
+    ("-m 0", TableFilter(mark=0)),
+    ("-m 1/1", TableFilter(mark=1, mark_mask=1)),
+    ("-s 10.0.1.0/24", by_original(source="10.0.1.0/24")),
+    ("-s fd00:1::1", by_original(source="fd00:1::1")),
+    ("-n", TableFilter(source_nat=True)),
+    ("-w 2", TableFilter(zone=2)),
+    ("-w 0", TableFilter(zone=0)),
+    ("-p tcp --state ESTABLISHED", TableFilter(tcp_state=3, original=TupleFilter(protocol=6))),
+]
+"""What the kernel leaves out of some events (a mark of 0, states) must count in ours as in theirs."""
+
+
+def listens(namespace: Namespace) -> bool:
+    """Whether a socket of the namespace hears events of flows."""
+    rows = [line.split() for line in namespace.run(["cat", "/proc/net/netlink"]).stdout.splitlines()[1:]]
+    return any(row[1] == "12" and int(row[3], 16) & 7 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "selected"), EVENT_FILTERS, ids=[words or "all" for words, _ in EVENT_FILTERS]
+)
+def test_events_are_those_of_the_c_tool(bed: Testbed, words: str, selected: Selection) -> None:
+    namespace = bed.namespace("events")
+    lines = "".join(MADE.format(n=number).replace("-I", "-I -t 9000") for number in range(1, 4))
+    process = namespace.popen(["conntrack", "-E", "-o", "id", *words.split()], name="events")
+    wait_until(lambda: listens(namespace), 10.0, "the C tool to listen")
+    with ConntrackTable(namespace.name) as table, table.events(selected=selected) as events:
+        namespace.run(["conntrack", "-R", "-"], input=lines)
+        table.update_selected(None, Flow(mark=5, status=Status.ASSURED))
+        table.delete_selected()
+        ours = FlowBatch()
+        while events.socket.wait(0.0):
+            events.read(ours)
+    names = {Event.NEW: "NEW", Event.UPDATE: "UPDATE", Event.DESTROY: "DESTROY"}
+    expected = [f"[{names[flow.event]}] {flow.id}" for flow in flows_of(ours)]
+    assert expected
+
+    def theirs() -> list[str]:
+        found = re.findall(r"^ *(\[\w+\]) .* id=(\d+)(?: \[USERSPACE\].*)?$", process.output(), re.MULTILINE)
+        return [f"{event} {number}" for event, number in found]
+
+    wait_until(
+        lambda: len(theirs()) >= len(expected),
+        10.0,
+        "the C tool to show as many events",
+        process.output,
+    )
+    process.kill()
+    assert theirs() == expected
