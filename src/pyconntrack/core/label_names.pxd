@@ -7,9 +7,12 @@ cdef enum:
     LABELS_MAX = 128           # bits that a flow has (NF_CT_LABELS_MAX_SIZE)
     LABEL_BITS_MAX = 1024      # bits that a file may name, as libnetfilter_conntrack reads it
 
+cdef struct label_texts_t:
+    const char *texts[128]             # NULL where the bit has no name; zero-terminated
+    uint16_t lengths[128]
+
 cdef class LabelNames:
-    cdef const char *texts[128]        # NULL where the bit has no name; zero-terminated
-    cdef uint16_t lengths[128]
+    cdef label_texts_t labels
     cdef uint32_t total                # of all lengths, those of the bits that a flow has
     cdef dict by_name                  # bytes to bit
     cdef dict by_bit                   # bit to bytes, which owns what `texts` points to

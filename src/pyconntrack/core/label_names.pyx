@@ -15,8 +15,7 @@ cdef class LabelNames:
     """
 
     def __cinit__(self):
-        memset(self.texts, 0, sizeof(self.texts))
-        memset(self.lengths, 0, sizeof(self.lengths))
+        memset(&self.labels, 0, sizeof(self.labels))
         self.total = 0
         self.by_name = {}
         self.by_bit = {}
@@ -42,8 +41,8 @@ cdef class LabelNames:
         self.by_bit[bit] = text
         self.by_name[text] = bit
         if bit < LABELS_MAX:
-            self.texts[bit] = text
-            self.lengths[bit] = <uint16_t>len(text)
+            self.labels.texts[bit] = text
+            self.labels.lengths[bit] = <uint16_t>len(text)
             self.total += <uint32_t>len(text)
         return True
 

@@ -12,6 +12,8 @@ cdef enum:
 cdef enum:
     TEXT_PLAIN = 0
     TEXT_XML = 1
+    TEXT_SAVE = 2              # a command line that makes the flow again; only of output.pyx, as is JSON
+    TEXT_JSON = 3
 
 # Flags: what is shown beside what every line shows, and what is not. Without one of the first four, the line is what
 # `conntrack -L` prints by default.
@@ -22,6 +24,8 @@ cdef enum:
     TEXT_EVENT = 8             # what happened: [NEW], type="new"
     TEXT_NO_REPLY = 16         # the reply direction is not known: as in the external cache
     TEXT_NO_TIMEOUT = 32       # a cache does not know how much of it is left
+    TEXT_TIME = 64             # when the event was (-o timestamp)
+    TEXT_WHOLE = 128           # in a command line, also what the C tool leaves out: mark and labels
 
 # What the daemon's two dumps show, plain or XML.
 cdef enum:

@@ -7,6 +7,7 @@ LAYER3: int
 ID: int
 TIMESTAMPS: int
 EVENT: int
+TIME: int
 NO_REPLY: int
 NO_TIMEOUT: int
 INTERNAL_CACHE: int

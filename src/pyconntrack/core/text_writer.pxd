@@ -139,3 +139,8 @@ cdef inline char *write_name(char *out, const char *name, uint32_t size, bint xm
             out[0] = <char>c
             out += 1
     return out
+
+
+cdef inline char *write_field(char *out, const char *name, uint64_t value) noexcept nogil:
+    """A word, and a number right behind it."""
+    return write_number(write_text(out, name), value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The file that names connection labels, as iptables and libnetfilter_conntrack share it.
 
-A line is a bit and a name. What libnetfilter_conntrack takes, is taken, and what it passes over without a word,
+A line is a bit and a name. What libnetfilter_conntrack takes, is taken; what it passes over without a word,
 is passed over: comments, names with other characters than letters, digits, spaces and `-`, bits beyond its
 limit, a bit or a name for the second time.
 """
