@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_codec import decode
-from pyconntrack.core.expectation_text import EVENT, PLAIN, TIME, XML, format_expectations
+from pyconntrack.core.expectation_text import EVENT, JSON, PLAIN, TIME, XML, format_expectations
 from tests.core.support_expectations import (
     C_PLAIN,
     C_TIME,
@@ -20,8 +23,10 @@ from tests.core.support_expectations import (
     CLASS,
     DELETE,
     FLAGS,
+    ICMP,
     ID,
     NEW,
+    PORTS,
     TIMEOUT,
     CLibrary,
     WireExpectation,
@@ -111,6 +116,90 @@ def test_the_time_of_plain_lines_stands_before_them(seconds: int, microseconds: 
     # The event is named behind the time.
     with_event = ours(data, PLAIN, TIME | EVENT, seconds, microseconds)
     assert with_event == line.replace(b"\t", b"\t    [NEW] ")
+
+
+PROTOCOL_NAMES = {
+    1: "icmp",
+    6: "tcp",
+    17: "udp",
+    33: "dccp",
+    47: "gre",
+    58: "icmpv6",
+    132: "sctp",
+    136: "udplite",
+}
+FLAG_NAMES = ("PERMANENT", "INACTIVE", "USERSPACE")
+
+
+def json_tuple(wire: WireTuple) -> dict[str, Any]:
+    """What JSON must say of a tuple."""
+    protocol: dict[str, Any] = {"number": wire.protocol}
+    if wire.protocol in PROTOCOL_NAMES:
+        protocol["name"] = PROTOCOL_NAMES[wire.protocol]
+    values: dict[str, Any] = {
+        "family": "ipv4" if len(wire.source) == 4 else "ipv6",
+        "protocol": protocol,
+        "source": str(ipaddress.ip_address(wire.source)),
+        "destination": str(ipaddress.ip_address(wire.destination)),
+    }
+    first, second, third = wire.fields
+    if wire.protocol in ICMP:
+        return values | {"icmp_id": first, "icmp_type": second & 255, "icmp_code": third & 255}
+    if wire.protocol in PORTS:
+        kind = "key" if wire.protocol == 47 else "port"
+        return values | {f"source_{kind}": first, f"destination_{kind}": second}
+    return values
+
+
+def json_values(wire: WireExpectation) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "expected": json_tuple(wire.expected),
+        "mask": json_tuple(wire.mask),
+        "master": json_tuple(wire.master),
+        "timeout": wire.words.get(TIMEOUT),
+        "id": wire.words.get(ID),
+        "class": wire.words.get(CLASS),
+        "zone": wire.zone,
+        "helper": None if wire.helper is None else {"name": wire.helper[:15].decode()},
+        "function": None if wire.function is None else wire.function[:31].decode(),
+    }
+    if FLAGS in wire.words:
+        number = wire.words[FLAGS]
+        names = [name for bit, name in enumerate(FLAG_NAMES) if number >> bit & 1]
+        values["flags"] = {"number": number, "names": names}
+    if wire.nat is not None:
+        direction = {"number": wire.nat[0], "name": ["ORIGINAL", "REPLY"][wire.nat[0]]}
+        values["nat"] = {"direction": direction, "tuple": json_tuple(wire.nat[1])}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def with_addresses_of_python(values: Any) -> Any:
+    """Addresses as Python writes them: those that hold an IPv4 address are written in more than one way."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: str(ipaddress.ip_address(value))
+        if name in ("source", "destination")
+        else with_addresses_of_python(value)
+        for name, value in values.items()
+    }
+
+
+@given(expectation=st.one_of(expectations(4), expectations(16)), event=st.integers(1, 3))
+def test_json_has_everything(expectation: WireExpectation, event: int) -> None:
+    data = expectation.message(DELETE if event == 3 else NEW, NLM_F_CREATE if event == 1 else 0)
+    line = ours(data, JSON)
+    assert line.count(b"\n") == 1
+    told = json_values(expectation) | {"event": ["new", "update", "destroy"][event - 1]}
+    assert with_addresses_of_python(json.loads(line)) == told
+
+
+def test_json_of_nothing_and_of_strange_names() -> None:
+    batch = ExpectationBatch()
+    batch.pack({})
+    assert format_expectations(batch, 0, 1, JSON) == b"{}\n"
+    data = WireExpectation(TCP, MASK, CONTROL, helper=b'"a\\\n\xff').message()
+    assert json.loads(ours(data, JSON))["helper"] == {"name": '"a\\\n\udcff'}
 
 
 def test_a_part_of_a_batch(library: CLibrary) -> None:

@@ -8,18 +8,7 @@ from pyconntrack.core.expectation_record cimport expectation_t
 cdef enum:
     EXPECTATION_TEXT_MAX = 4096        # no line is longer
 
-# Forms, numbered as those of flows.
-cdef enum:
-    EXPECTATION_PLAIN = 0
-    EXPECTATION_XML = 1
-    EXPECTATION_JSON = 2
-
-# Flags, numbered as those of flows.
-cdef enum:
-    EXPECTATION_EVENT = 8              # what happened: [NEW], type="new"
-    EXPECTATION_TIME = 64              # when it was printed (-o timestamp)
-
-# One line, with its newline, into `out`, which has room for EXPECTATION_TEXT_MAX bytes; its length. The time is
-# that of the epoch.
+# One line, with its newline, into `out`, which has room for EXPECTATION_TEXT_MAX bytes; its length. The form is
+# TEXT_PLAIN, TEXT_XML or TEXT_JSON; of the flags, TEXT_EVENT and TEXT_TIME count. The time is that of the epoch.
 cdef Py_ssize_t format_expectation(const expectation_t *expectation, int form, int flags, int64_t now_seconds,
                                    int64_t now_microseconds, char *out) noexcept nogil

@@ -12,34 +12,12 @@ from libc.stdlib cimport free, malloc
 from libc.time cimport localtime_r, time_t, tm
 
 from pyconntrack.core.expectation_batch cimport ExpectationBatch
+from pyconntrack.core.expectation_json cimport write_expectation_json
 from pyconntrack.core.expectation_record cimport *
 from pyconntrack.core.record cimport *
+from pyconntrack.core.text cimport TEXT_EVENT, TEXT_JSON, TEXT_PLAIN, TEXT_TIME, TEXT_XML
+from pyconntrack.core.text_names cimport IPPROTO_GRE, family_name, protocol_name
 from pyconntrack.core.text_writer cimport *
-
-cdef enum:
-    IPPROTO_GRE = 47
-
-
-cdef inline const char *protocol_name(uint8_t protocol) noexcept nogil:
-    if protocol == 6: return b"tcp"
-    if protocol == 17: return b"udp"
-    if protocol == 1: return b"icmp"
-    if protocol == 58: return b"icmpv6"
-    if protocol == 132: return b"sctp"
-    if protocol == 33: return b"dccp"
-    if protocol == IPPROTO_GRE: return b"gre"
-    if protocol == 136: return b"udplite"
-    return b"unknown"
-
-
-cdef inline const char *family_name(uint8_t family) noexcept nogil:
-    if family == FAMILY_IPV4: return b"ipv4"
-    if family == FAMILY_IPV6: return b"ipv6"
-    return b"unknown"
-
-
-cdef inline char *write_field(char *out, const char *name, uint64_t value) noexcept nogil:
-    return write_number(write_text(out, name), value)
 
 
 cdef inline char *write_element(char *out, const char *start, uint64_t value, const char *end) noexcept nogil:
@@ -97,11 +75,11 @@ cdef inline char *write_left(char *out, uint64_t value, int width) noexcept nogi
 
 cdef char *plain_head(char *out, const expectation_t *e, int flags, int64_t seconds,
                       int64_t microseconds) noexcept nogil:
-    if flags & EXPECTATION_TIME:
+    if flags & TEXT_TIME:
         out = write_left(write_text(out, b"["), <uint64_t>seconds, 8)
         out = write_left(write_text(out, b"."), <uint64_t>microseconds, 6)
         out = write_text(out, b"]\t")
-    if flags & EXPECTATION_EVENT:
+    if flags & TEXT_EVENT:
         if e.event == EVENT_NEW:
             out = write_text(out, b"    [NEW] ")
         elif e.event == EVENT_UPDATE:
@@ -212,17 +190,17 @@ cdef char *xml_meta(char *out, const expectation_t *e, int flags, int64_t second
             out = write_text(out, b"<inactive/>")
         if e.flags & EXPECT_USERSPACE:
             out = write_text(out, b"<userspace/>")
-    if flags & EXPECTATION_TIME:
+    if flags & TEXT_TIME:
         out = xml_time(out, seconds)
     return write_text(out, b"</meta>")
 
 
 cdef char *write_xml(char *out, const expectation_t *e, int flags, int64_t seconds) noexcept nogil:
-    if flags & EXPECTATION_EVENT and e.event == EVENT_NEW:
+    if flags & TEXT_EVENT and e.event == EVENT_NEW:
         out = write_text(out, b'<flow type="new">')
-    elif flags & EXPECTATION_EVENT and e.event == EVENT_UPDATE:
+    elif flags & TEXT_EVENT and e.event == EVENT_UPDATE:
         out = write_text(out, b'<flow type="update">')
-    elif flags & EXPECTATION_EVENT and e.event == EVENT_DESTROY:
+    elif flags & TEXT_EVENT and e.event == EVENT_DESTROY:
         out = write_text(out, b'<flow type="destroy">')
     else:
         out = write_text(out, b"<flow>")
@@ -233,22 +211,24 @@ cdef char *write_xml(char *out, const expectation_t *e, int flags, int64_t secon
 cdef Py_ssize_t format_expectation(const expectation_t *expectation, int form, int flags, int64_t now_seconds,
                                    int64_t now_microseconds, char *out) noexcept nogil:
     cdef char *end
-    if form == EXPECTATION_XML:
+    if form == TEXT_XML:
         end = write_xml(out, expectation, flags, now_seconds)
+    elif form == TEXT_JSON:
+        end = write_expectation_json(out, expectation)
     else:
         end = write_plain(out, expectation, flags, now_seconds, now_microseconds)
     end[0] = 10
     return end + 1 - out
 
 
-PLAIN = EXPECTATION_PLAIN
-XML = EXPECTATION_XML
-JSON = EXPECTATION_JSON
-EVENT = EXPECTATION_EVENT
-TIME = EXPECTATION_TIME
+PLAIN = TEXT_PLAIN
+XML = TEXT_XML
+JSON = TEXT_JSON
+EVENT = TEXT_EVENT
+TIME = TEXT_TIME
 
 
-def format_expectations(ExpectationBatch batch not None, Py_ssize_t start, Py_ssize_t stop, int form=EXPECTATION_PLAIN,
+def format_expectations(ExpectationBatch batch not None, Py_ssize_t start, Py_ssize_t stop, int form=TEXT_PLAIN,
                         int flags=0, int64_t now_seconds=0, int64_t now_microseconds=0):
     """The lines of the expectations from index `start` up to, not including, `stop`.
 

@@ -31,24 +31,6 @@ cdef extern from *:
     const char *const *dccp_roles "pyconntrack_dccp_roles"
 
 
-cdef inline char *member(char *out, const char *name, uint64_t value) noexcept nogil:
-    """`name` is the key in quotes, and the colon."""
-    return write_text(write_field(out, name, value), b",")
-
-
-cdef inline char *end_object(char *out) noexcept nogil:
-    """Close an object that has members, or is empty."""
-    if out[-1] == 44:
-        out -= 1
-    return write_text(out, b"},")
-
-
-cdef inline char *end_array(char *out) noexcept nogil:
-    if out[-1] == 44:
-        out -= 1
-    return write_text(out, b"],")
-
-
 cdef inline char *escape(char *out, uint32_t code) noexcept nogil:
     """A UTF-16 unit: backslash, u, four digits."""
     cdef int shift
