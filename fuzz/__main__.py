@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Push random and mutated datagrams and netlink messages into every door: python -m fuzz
+"""Push random and mutated datagrams, netlink messages and command lines into every door: python -m fuzz
 
 Nothing may raise, crash or run away, and what the caches hold afterwards must be what a peer can read. The
 same seed and count repeat a run exactly.
@@ -13,6 +13,7 @@ import sys
 import time
 from random import Random
 
+from fuzz.commands import CommandDoor, make_file
 from fuzz.doors import (
     SENDERS,
     KernelDoor,
@@ -74,10 +75,22 @@ def fuzz_expectations(seed: int, count: int, show: bool) -> ExpectationDoor:
     return door
 
 
+def fuzz_commands(seed: int, count: int, show: bool) -> CommandDoor:
+    random = Random(f"commands/{seed}")
+    door = CommandDoor()
+    for number in range(count):
+        text = make_file(random)
+        if show:
+            print(number, text.hex(), flush=True)
+        door.push_file(text, int(random.random() * len(text)))
+        door.push_words(text.split())
+    return door
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz")
     parser.add_argument(
-        "--count", type=int, default=1_000_000, help="datagrams, and a quarter of it netlink messages"
+        "--count", type=int, default=1_000_000, help="datagrams, and a quarter of it of everything else"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -103,6 +116,11 @@ def main() -> int:
     print(
         f"expectations: {arguments.count // 4} datagrams, {expectations.malformed} malformed, "
         f"{expectations.decoded} read"
+    )
+    commands = fuzz_commands(arguments.seed, arguments.count // 4, arguments.show)
+    print(
+        f"commands: {arguments.count // 4} files, {commands.added} flows to create, "
+        f"{commands.commands} other commands, {commands.refused} refused"
     )
     print(f"{network.sent} datagrams sent in answer, {time.monotonic() - begin:.1f} s")
     return 0

@@ -262,6 +262,15 @@ cdef CommandLine command_line_of(Parser parser):
     return command
 
 
+cdef CommandLine load_command(bytes path):
+    cdef CommandLine command = CommandLine()
+    command.line.command = COMMAND_LOAD_
+    command.line.protocol = -1
+    command.load_file_ = path
+    command.warnings_ = []
+    return command
+
+
 def parse(words, labels, bytes program=b"conntrack"):
     """Parse the words behind the program's name, each as bytes.
 
@@ -270,10 +279,13 @@ def parse(words, labels, bytes program=b"conntrack"):
     CommandLineError, and what `labels` raises otherwise.
     """
     cdef Parser parser = Parser(labels)
-    cdef CommandLine command
     cdef list held = [bytes(word) for word in words]
     cdef int count = <int>len(held), wrong, i
-    cdef const char **pointers = <const char **>PyMem_Malloc((count + 1) * sizeof(char *))
+    cdef const char **pointers
+    # Only as the first word, and nothing behind the file is looked at.
+    if count > 1 and held[0] in (b"-R", b"--load-file"):
+        return load_command(held[1])
+    pointers = <const char **>PyMem_Malloc((count + 1) * sizeof(char *))
     if pointers == NULL:
         raise MemoryError
     try:
@@ -282,9 +294,6 @@ def parse(words, labels, bytes program=b"conntrack"):
         wrong = parser.parse_words(pointers, count, program)
         if wrong:
             raise error_of(parser)
-        command = command_line_of(parser)
-        if command.line.command == COMMAND_LOAD_:
-            command.load_file_ = held[1]
-        return command
+        return command_line_of(parser)
     finally:
         PyMem_Free(pointers)

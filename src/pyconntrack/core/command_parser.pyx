@@ -6,7 +6,7 @@ What is refused, in which order, and with which message, is that of conntrack 1.
 """
 
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strcmp, strlen, strncmp
+from libc.string cimport memcpy, memset, strlen, strncmp
 
 from pyconntrack.core.command_meaning cimport *
 from pyconntrack.core.netlink cimport htobe32
@@ -52,9 +52,6 @@ cdef class Parser:
         memset(&self.line, 0, sizeof(command_line_t))
         self.line.protocol = -1
         scanner = scanner_t(words, count, 0, program, NULL, NULL, NULL)
-        if count > 1 and (strcmp(words[0], b"-R") == 0 or strcmp(words[0], b"--load-file") == 0):
-            self.line.command = COMMAND_LOAD_
-            return 0
         while True:
             option = scan(&scanner, NAMES_GENERAL | names_of_protocol(self.line.protocol), &argument, &joined)
             if option == SCAN_END:
