@@ -17,7 +17,6 @@ from pyconntrack.core.command_line import (
     OUTPUT_LABELS,
     OUTPUT_SAVE,
     OUTPUT_TIMESTAMP,
-    OUTPUT_USERSPACE,
     OUTPUT_XML,
     CommandLine,
 )
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pyconntrack.core.batch import FlowBatch
     from pyconntrack.core.expectation_batch import ExpectationBatch
 
-XML_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
+_XML_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
 _FORMS = ((OUTPUT_SAVE, output.SAVE), (OUTPUT_XML, output.XML), (OUTPUT_JSON, output.JSON))
 _FLAGS = (
@@ -34,8 +33,6 @@ _FLAGS = (
     (OUTPUT_TIMESTAMP, output.TIME),
     (OUTPUT_ID, output.ID),
     (OUTPUT_KERNEL_TIMESTAMP, output.TIMESTAMPS),
-    (OUTPUT_LABELS, output.LABELS),
-    (OUTPUT_USERSPACE, output.ORIGIN),
 )
 
 
@@ -51,7 +48,10 @@ class FlowOutput:
         self._flags = sum(flag for asked, flag in _FLAGS if line.output & asked)
         if events:
             self._flags |= output.EVENT
-        # JSON has every attribute, names as far as there are some.
+        if self._form == output.SAVE:
+            # What is loaded again is to be what was saved, with its mark and labels.
+            self._flags |= output.WHOLE
+        self._events = events
         self._labels = find_labels(line.label_map_path) if line.output & OUTPUT_LABELS else None
         self._framed = framed and self._form == output.XML
         self._write = sys.stdout.buffer.write
@@ -61,15 +61,16 @@ class FlowOutput:
         if not len(batch):
             return
         if self._framed and self.count == 0:
-            self._write(XML_DECLARATION + b"<conntrack>\n")
-        text = output.format_batch(batch, 0, len(batch), self._form, self._flags, self._labels, *_now())
-        self._write(text)
-        self.count += len(batch)
+            self._write(output.XML_HEAD)
+        names = _origin_names(batch) if self._events else None
+        end = len(batch)
+        self._write(output.format_batch(batch, 0, end, self._form, self._flags, self._labels, *_now(), names))
+        self.count += end
 
     def end(self) -> None:
         """Close the element around all."""
         if self._framed and self.count:
-            self._write(b"</conntrack>\n")
+            self._write(output.XML_TAIL)
 
 
 class ExpectationOutput:
@@ -93,7 +94,7 @@ class ExpectationOutput:
         if not len(batch):
             return
         if self._framed and self.count == 0:
-            self._write(XML_DECLARATION + b"<expect>\n")
+            self._write(_XML_DECLARATION + b"<expect>\n")
         self._write(self._format(batch, 0, len(batch), self._form, self._flags, *_now()))
         self.count += len(batch)
 
@@ -101,6 +102,16 @@ class ExpectationOutput:
         """Close the element around all."""
         if self._framed and self.count:
             self._write(b"</expect>\n")
+
+
+def _origin_names(batch: FlowBatch) -> dict[int, bytes] | None:
+    """Of the processes that caused these events; most events come from packets, and have none."""
+    ports = output.origins(batch)
+    if not ports:
+        return None
+    from pyconntrack.kernel.netlink_ports import process_names
+
+    return process_names(ports)
 
 
 def _now() -> tuple[int, int]:
