@@ -32,7 +32,8 @@ _CLOCK: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"delta-time=\d+"), "delta-time=SECONDS"),
     (re.compile(r"(?<=<deltatime>)\d+(?=</deltatime>)"), "SECONDS"),
     (re.compile(r"<(hour|min|sec|wday|day|month|year|usec|start|stop)>\d+</\1>"), r"<\1>TIME</\1>"),
-    (re.compile(r"portid=\d+"), "portid=PID"),
+    # The name is known only as long as the process lives.
+    (re.compile(r"portid=\d+(?: progname=\S+)?"), "portid=PID"),
 ]
 # Not what an echo has for its id.
 _ID = re.compile(r"(code=\d+ id=\d+)|\bid=\d+|<id>\d+</id>")
