@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`conntrack -C` and `conntrack -S`: how many there are, and what the kernel counted."""
+"""`conntrack -C` and `conntrack -S`: how many there are, and what the kernel counted.
+
+Monitoring asks for them all the time, so that they load no more of the table than what counts it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterable
 
 from pyconntrack.core.command_line import TABLE_EXPECT, CommandLine
 from pyconntrack.kernel.errors import ConntrackError
+from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.statistics import processor_statistics, table_statistics
 
 _COUNT_SYSCTL = "/proc/sys/net/netfilter/nf_conntrack_count"
 _STATISTICS_FILE = "/proc/net/stat/nf_conntrack"
@@ -22,11 +27,9 @@ def count(line: CommandLine) -> int:
         with ExpectationTable() as expectations:
             print(expectations.count(family=_IPV4))
         return 0
-    from pyconntrack.kernel.table import ConntrackTable
-
     try:
-        with ConntrackTable() as table:
-            print(len(table))
+        with ConntrackSocket() as socket:
+            print(table_statistics(socket).entries)
     except ConntrackError:
         # Whoever may not ask the kernel may still read the number.
         with open(_COUNT_SYSCTL, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes time to load
@@ -50,11 +53,9 @@ def statistics(line: CommandLine) -> int:
                     ),
                 )
         return 0
-    from pyconntrack.kernel.table import ConntrackTable
-
     try:
-        with ConntrackTable() as table:
-            for processor in table.processor_statistics():
+        with ConntrackSocket() as socket:
+            for processor in processor_statistics(socket):
                 values = processor._asdict()
                 values["chaintoolong"] = values.pop("chain_too_long")
                 _print_counts(values.pop("cpu"), values.items())
