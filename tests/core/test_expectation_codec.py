@@ -129,6 +129,23 @@ def test_a_name_is_the_tuple_the_zone_and_the_id(wire: WireExpectation, command:
     assert request[20:] == b"".join(parts)
 
 
+def test_a_name_may_stand_in_the_place_of_the_master() -> None:
+    batch = ExpectationBatch()
+    batch.pack({"master": values_of_tuple(WireTuple(bytes(16), bytes(16), 6, (1, 2, 0))), "id": 3})
+    request = encode(batch, 0, GET, 5, 1)
+    assert request[16] == 10
+    assert request[20:] == WireTuple(bytes(16), bytes(16), 6, (1, 2, 0)).attribute(MASTER) + attribute(
+        ID, b"\0\0\0\3"
+    )
+
+
+def test_a_deletion_of_none_in_particular_is_none_of_all() -> None:
+    batch = ExpectationBatch()
+    batch.pack({"master": values_of_tuple(CONTROL), "id": 3, "zone": 1, "helper": "ftp"})
+    with pytest.raises(ValueError, match="what it expects"):
+        encode(batch, 0, DELETE, 5, 1)
+
+
 @given(st.one_of(expectations(4), expectations(16)))
 def test_values_are_packed_as_they_were_unpacked(wire: WireExpectation) -> None:
     batch = decoded(wire.message())

@@ -247,6 +247,8 @@ def test_deleting(ftp: FtpTraffic, expectations: ExpectationTable) -> None:
     for each in (first, third):
         each.add_to(batch)
     assert expectations.delete_batch(batch) == [(0, errno.ENOENT)]
+    with pytest.raises(ValueError, match="what it expects"):
+        expectations.delete(Expectation(id=first.id, zone=0))
     assert len(expectations) == 1
     expectations.flush(helper="sip")
     assert len(expectations) == 1

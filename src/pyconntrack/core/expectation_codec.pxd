@@ -37,6 +37,7 @@ cdef int decode_expectations(const uint8_t *data, uint32_t length, ExpectationBa
                              datagram_result_t *result) noexcept nogil
 
 # One request. `command` is IPCTNL_MSG_EXP_*, NLM_F_REQUEST is added to `flags`. The length, or 0 where it does
-# not fit. For GET and DELETE only what names the expectation is written: its tuple, its zone and its id.
+# not fit, or where a DELETE names none. For GET and DELETE only what names the expectation is written: its tuple, its zone and its id. For GET, the
+# tuple may stand in `master` alone.
 cdef uint32_t encode_expectation(const expectation_t *expectation, int command, uint16_t flags,
                                  uint32_t sequence, uint8_t *out, uint32_t capacity) noexcept nogil

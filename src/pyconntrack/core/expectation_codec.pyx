@@ -223,12 +223,20 @@ cdef void put_attributes(writer_t *writer, const expectation_t *e) noexcept nogi
 
 cdef uint32_t encode_expectation(const expectation_t *expectation, int command, uint16_t flags,
                                  uint32_t sequence, uint8_t *out, uint32_t capacity) noexcept nogil:
+    cdef bint named = expectation_has(expectation, EXPECTATION_EXPECTED)
+    cdef uint8_t family = expectation.expected.family if named else expectation.master.family
     cdef writer_t writer
+    if command == IPCTNL_MSG_EXP_DELETE and not named:
+        # This would delete all of the table.
+        return 0
     start_writer(&writer, out, capacity)
     put_header(&writer, <uint16_t>(NFNL_SUBSYS_CTNETLINK_EXP << 8 | command),
-               <uint16_t>(flags | NLM_F_REQUEST), sequence, expectation.expected.family)
-    if expectation_has(expectation, EXPECTATION_EXPECTED):
+               <uint16_t>(flags | NLM_F_REQUEST), sequence, family)
+    if named:
         put_tuple(&writer, CTA_EXPECT_TUPLE, &expectation.expected, False)
+    elif command == IPCTNL_MSG_EXP_GET and expectation_has(expectation, EXPECTATION_MASTER):
+        # The kernel takes it for what is expected; the C tool asks in this way.
+        put_tuple(&writer, CTA_EXPECT_MASTER, &expectation.master, False)
     if expectation_has(expectation, EXPECTATION_ZONE):
         put_be16(&writer, CTA_EXPECT_ZONE, expectation.zone)
     if command == IPCTNL_MSG_EXP_NEW:
@@ -287,13 +295,18 @@ def receive_expectations(NetlinkReceiver receiver not None, ExpectationBatch bat
 
 
 def encode(ExpectationBatch batch not None, Py_ssize_t index, int command, uint16_t flags, uint32_t sequence):
-    """One request for the expectation at `index`; `command` is IPCTNL_MSG_EXP_*. Raises IndexError."""
+    """One request for the expectation at `index`; `command` is IPCTNL_MSG_EXP_*.
+
+    Raises IndexError, and ValueError for a deletion of none in particular.
+    """
     cdef uint8_t out[EXPECTATION_MESSAGE_MAX]
     cdef uint32_t length
     if index < 0 or index >= batch.length:
         raise IndexError("expectation index out of range")
     length = encode_expectation(&batch.expectations[index], command, flags, sequence, out,
                                 EXPECTATION_MESSAGE_MAX)
+    if length == 0:
+        raise ValueError("an expectation to delete needs what it expects")
     return PyBytes_FromStringAndSize(<char *>out, length)
 
 

@@ -173,9 +173,9 @@ class ExpectationTable:
     def create(self, expectation: "Expectation") -> None:
         """Create an expectation. It needs `expected`, `mask` and `master`; the master needs a helper.
 
-        How long it is expected is said by the helper's policy, not by `timeout`; of the mask, the kernel keeps
-        the source's part. Raises ExpectationExistsError, and ExpectationNotFoundError where there is no such
-        master.
+        How long it is expected is said by the helper's policy, not by `timeout`; of the mask, the kernel
+        keeps the source's part. Raises ExpectationExistsError, and ExpectationNotFoundError where there is no
+        such master.
         """
         batch = ExpectationBatch()
         expectation.add_to(batch)
@@ -184,7 +184,7 @@ class ExpectationTable:
     def delete(self, expectation: "Tuple | Expectation", *, zone: int | None = None) -> None:
         """Delete an expectation; an Expectation with an `id` only if the kernel's has it, too.
 
-        Raises ExpectationNotFoundError.
+        Raises ExpectationNotFoundError, and ValueError where `expected` is missing.
         """
         self._execute(named(expectation, zone), 0, DELETE, NLM_F_ACK)
 
