@@ -8,6 +8,7 @@ import platform
 import re
 import statistics
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Row:
     limit: str = ""
 
 
-ROWS = (
+DAEMON_ROWS = (
     Row("replicated event, sender", "event sender", "µs CPU", 0.5),
     Row("replicated event, receiver", "event receiver", "µs CPU", 0.5),
     Row("flow from the kernel's table into the internal cache", "population", "µs CPU", 0.7, limit="dump"),
@@ -48,16 +49,48 @@ ROWS = (
     Row("client command `-s`", "client wall", "ms wall", 50, absolute=True),
 )
 
+COMMAND_ROWS = (
+    Row("`-L`, flow", "-L wall", "µs wall", 1 / 2.2, limit="dump"),
+    Row("`-L`, flow", "-L user", "µs CPU of its own", 1 / 6),
+    Row("`-L`, all", "-L memory", "MB resident", 60, absolute=True),
+    Row("`-L -o xml`, flow", "-L -o xml wall", "µs wall", 1 / 3, limit="dump"),
+    Row("`-L -o xml`, all", "-L -o xml memory", "MB resident", 60, absolute=True),
+    Row("`-L -o save`, flow", "-L -o save wall", "µs wall", 1 / 3, limit="dump"),
+    Row("`-L -o save`, all", "-L -o save memory", "MB resident", 60, absolute=True),
+    Row("`-L -o json`, flow", "-L -o json wall", "µs wall", None, limit="dump"),
+    Row("`-R`, flow", "-R wall", "µs wall", 1 / 2.5, limit="insert wall"),
+    Row("`-R`, all", "-R memory", "MB resident", 60, absolute=True),
+    Row("`-U`, flow of all by a filter", "-U wall", "µs wall", 1 / 1.5),
+    Row("`-U`, all", "-U memory", "MB resident", 60, absolute=True),
+    Row("`-D`, flow of all by a filter", "-D wall", "µs wall", 1 / 1.5),
+    Row("`-D`, all", "-D memory", "MB resident", 60, absolute=True),
+    Row("`-C` of an empty table", "-C wall", "ms wall", 50, absolute=True, limit="interpreter"),
+)
+
 
 _PAGE = """\
 # Benchmarks
 
-Made by `make bench`, every figure by one run of it. Two daemons of a kind replicate in mode FTFW over UDP
-between two network namespaces of one machine. Medians of {rounds} rounds, ours and C in turn, with half the
-distance between the lowest and the highest.
+Made by `make bench`, every figure by one run of it. Medians of {rounds} rounds, ours and C in turn, with half
+the distance between the lowest and the highest.
 
 {machine}
-{table}
+## conntrack
+
+The commands on a table of {command_flows:,} established IPv4 TCP connections; what they print goes to
+/dev/null, what `-R` reads was written by `-L -o save`.
+
+{commands}
+- None: what the C tool cannot do.{failures}
+- Resident: the most that the process held in memory at any time (VmHWM).
+- The limit: the kernel's dump, received and discarded; its inserts, batched, by a bare loop; the Python
+  interpreter, started to do nothing.
+
+## conntrackd
+
+Two daemons of a kind replicate in mode FTFW over UDP between two network namespaces of one machine.
+
+{daemons}
 - Event: short TCP connections made through ctnetlink, seven events each (new, five updates, destroy), for
   {seconds:g} s at {rates} events a second. CPU time of the whole daemon, user and system, divided by
   the number of events.
@@ -68,8 +101,7 @@ distance between the lowest and the highest.
 - Commit: ours follows the events of its own commit, and tells its peer, while it commits; the C daemon does
   that afterwards, which only the third row of it counts. The wall clock has the wait for a processor in it,
   which other processes share.
-- The limit: the kernel's dump, received and discarded; its inserts, batched, by a bare loop with nobody
-  listening; the Python interpreter, started to do nothing.
+- The limit: as above.
 """
 
 
@@ -78,11 +110,14 @@ class Circumstances:
     """What the figures were measured under."""
 
     flows: int
+    command_flows: int
     rounds: int
     rate: int
     seconds: float
     buckets: int
     load: float
+    failures: frozenset[str]
+    """What the C tool said where it failed."""
 
 
 def median(results: list[Figures], figure: str) -> float:
@@ -95,26 +130,31 @@ def spread(results: list[Figures], figure: str) -> float:
     return (max(values) - min(values)) / statistics.median(values)
 
 
-def table(results: Results, limits: Figures) -> str:
+def table(rows: Sequence[Row], results: Results, limits: Figures) -> str:
     """The Markdown table, with a header."""
     lines = [
-        "| per | unit | pyconntrack | C conntrackd | ratio | wanted | reached | the limit |",
+        "| per | unit | pyconntrack | C | ratio | wanted | reached | the limit |",
         "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
-    for row in ROWS:
-        ours, theirs = median(results[OURS], row.figure), median(results[THEIRS], row.figure)
-        limit = f"{limits[row.limit]:.2f}" if row.limit else ""
-        digits = 0 if row.unit == "bytes" else 2
-        cells = [row.title, row.unit]
-        for value, kind in ((ours, OURS), (theirs, THEIRS)):
-            cells.append(f"{value:.{digits}f} ± {spread(results[kind], row.figure) * 50:.0f} %")
-        wanted = reached = ""
+    lines += [_line(row, results, limits) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row, results: Results, limits: Figures) -> str:
+    digits = 0 if row.unit == "bytes" else 2
+    ours = median(results[OURS], row.figure)
+    cells = [row.title, row.unit, f"{ours:.{digits}f} ± {spread(results[OURS], row.figure) * 50:.0f} %"]
+    wanted = reached = ratio = ""
+    theirs_text = "none"
+    if row.figure in results[THEIRS][0]:
+        theirs = median(results[THEIRS], row.figure)
+        theirs_text = f"{theirs:.{digits}f} ± {spread(results[THEIRS], row.figure) * 50:.0f} %"
+        ratio = f"{ours / theirs:.2f}"
         if row.budget is not None:
             budget = row.budget if row.absolute else row.budget * theirs
             wanted, reached = f"{budget:.{digits}f}", "yes" if ours <= budget else "no"
-        cells += [f"{ours / theirs:.2f}", wanted, reached, limit]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    limit = f"{limits[row.limit]:.2f}" if row.limit else ""
+    return f"| {' | '.join([*cells, theirs_text, ratio, wanted, reached, limit])} |"
 
 
 def page(results: Results, limits: Figures, circumstances: Circumstances) -> str:
@@ -123,10 +163,13 @@ def page(results: Results, limits: Figures, circumstances: Circumstances) -> str
     return _PAGE.format(
         rounds=circumstances.rounds,
         machine=_machine(circumstances),
-        table=table(results, limits),
+        commands=table(COMMAND_ROWS, results, limits),
+        daemons=table(DAEMON_ROWS, results, limits),
         seconds=circumstances.seconds,
         rates=" and ".join(rates),
         flows=circumstances.flows,
+        command_flows=circumstances.command_flows,
+        failures="".join(f" `{text}`." for text in sorted(circumstances.failures)),
     )
 
 
