@@ -288,6 +288,12 @@ def test_nat_of_a_saved_flow() -> None:
     assert "destination_nat_address" not in ports_only
 
 
+def test_a_saved_flow_of_dccp_where_the_kernel_does_not_know_it() -> None:
+    flow = created(f"-A -t 9 -u UNSET {TUPLE} -r 198.51.100.2 -q 192.0.2.1 -p dccp")
+    assert flow["reply"] == (2, 33, bytes([198, 51, 100, 2]), bytes([192, 0, 2, 1]), 0, 0, 0, 0, 0)
+    assert str(refused(f"-I -t 9 {TUPLE} -p dccp")).startswith("You need to supply the `--state'")
+
+
 def test_a_joined_nat_address_counts() -> None:
     for line in ("--src-nat=203.0.113.9", "-n203.0.113.9", "-n 203.0.113.9"):
         assert created(f"-I {FLOW} -t 9 {line}")["source_nat_address"] == bytes([203, 0, 113, 9])

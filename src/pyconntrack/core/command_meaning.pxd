@@ -40,3 +40,5 @@ cdef void make_match(const command_line_t *line, match_t *match) noexcept nogil
 cdef void make_expectation(const command_line_t *line, expectation_t *expectation) noexcept nogil
 # Whether the line's original tuple is whole: in each zone, it selects one flow at most.
 cdef bint names_one_flow(const command_line_t *line) noexcept nogil
+# A flow of DCCP saved under a kernel that does not track the protocol: without ports and state.
+cdef bint is_bare_dccp(const command_line_t *line) noexcept nogil

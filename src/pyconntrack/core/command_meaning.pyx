@@ -18,6 +18,7 @@ from pyconntrack.core.record cimport *
 
 cdef enum:
     TCP = 6
+    DCCP = 33
     ICMP = 1
     ICMPV6 = 58
     TCP_LAST_ACK = 6
@@ -25,7 +26,6 @@ cdef enum:
     # behind LAST_ACK.
     TCP_FLAGS = 0x0a
     TCP_FLAGS_CLOSED = 0x0e
-    DIRECTION_OPTIONS = 2          # how many general options name addresses of one direction
 
 
 cdef inline bint said(const command_line_t *line, int option) noexcept nogil:
@@ -42,6 +42,11 @@ cdef inline uint64_t both(int first, int second) noexcept nogil:
 
 # Creating.
 
+cdef bint is_bare_dccp(const command_line_t *line) noexcept nogil:
+    return (line.protocol == DCCP and line.command == COMMAND_ADD_
+            and line.given >> PROTOCOL_OPTIONS == 0)
+
+
 cdef void put_tcp_flags(flow_t *flow) noexcept nogil:
     cdef uint8_t flags = TCP_FLAGS_CLOSED if flow.tcp_state > TCP_LAST_ACK else TCP_FLAGS
     flow.tcp_flags_original = flow.tcp_flags_mask_original = flags
@@ -52,7 +57,7 @@ cdef void put_tcp_flags(flow_t *flow) noexcept nogil:
 
 cdef bint reply_protocol_said(const command_line_t *line) noexcept nogil:
     """Where the protocol has ports, only with them: a kernel refuses a reply that has addresses and no ports."""
-    if protocol_has_ports(<uint8_t>line.protocol):
+    if protocol_has_ports(<uint8_t>line.protocol) and not is_bare_dccp(line):
         return said_any(line, both(OPTION_REPLY_PORT_SOURCE, OPTION_REPLY_PORT_DESTINATION))
     return True
 

@@ -329,7 +329,7 @@ cdef class Parser:
         option = check_general(line.command, line.table, given, &missing)
         if option < 0:
             wrong = self.check_pair(OPTION_SOURCE, OPTION_REPLY_SOURCE, WRONG_ADDRESSES_MISSING)
-            if wrong:
+            if wrong or is_bare_dccp(line):
                 return wrong
             option = check_protocol(line.command, line.table, line.protocol, given, &missing)
         if option >= 0:
