@@ -47,24 +47,14 @@ cdef char *plain_state(char *out, const flow_t *flow) noexcept nogil:
     return write_text(out, b" ")
 
 
-cdef inline char *write_aligned(char *out, uint64_t number, int width) noexcept nogil:
-    """A number in a column, left-aligned."""
-    cdef char *end = write_number(out, number)
-    while end < out + width:
-        end[0] = 32
-        end += 1
-    return end
-
-
 cdef char *plain_when(char *out, const flow_t *flow, const line_context_t *context) noexcept nogil:
-    """When the event was. Microseconds are aligned left and without leading zeros, as the C tool has them."""
     cdef uint64_t seconds = <uint64_t>context.now
     cdef uint64_t microseconds = <uint64_t>context.now_microseconds
     if has(flow, BIT_TIMESTAMP_EVENT):
         seconds = flow.timestamp_event // 1000000000
         microseconds = flow.timestamp_event % 1000000000 // 1000
-    out = write_aligned(write_text(out, b"["), seconds, 8)
-    out = write_aligned(write_text(out, b"."), microseconds, 6)
+    out = write_digits(write_text(out, b"["), seconds, 8)
+    out = write_digits(write_text(out, b"."), microseconds, 6)
     return write_text(out, b"]\t")
 
 

@@ -79,9 +79,9 @@ cdef char *save_icmp(char *out, const tuple_t *tuple_) noexcept nogil:
 
 
 cdef bint follows_ports(const flow_t *flow) noexcept nogil:
-    """Whether the kernel tracks the ports of this protocol: of DCCP, SCTP and UDP-Lite it may not, and sends none."""
+    """Whether the kernel tracks the ports of this protocol: of DCCP and SCTP it may not, and sends none."""
     cdef uint8_t protocol = flow.original.protocol
-    return ((protocol != IPPROTO_DCCP and protocol != IPPROTO_SCTP and protocol != IPPROTO_UDPLITE)
+    return ((protocol != IPPROTO_DCCP and protocol != IPPROTO_SCTP)
             or flow.original.source_port or flow.original.destination_port
             or flow.reply.source_port or flow.reply.destination_port
             or has(flow, BIT_SCTP_STATE) or has(flow, BIT_DCCP_STATE))
@@ -151,6 +151,8 @@ cdef char *write_save(char *out, const flow_t *flow, const line_context_t *conte
         out = number_option(out, b"-t ", flow.timeout)
     if has(flow, BIT_STATUS):
         out = save_status(out, flow.status)
+    if has(flow, BIT_SECMARK):
+        out = number_option(out, b"-c ", flow.secmark)
     if has(flow, BIT_ZONE):
         out = number_option(out, b"-w ", flow.zone)
     if has(flow, BIT_ORIGINAL_ZONE):

@@ -46,6 +46,19 @@ cdef inline char *write_number(char *out, uint64_t value) noexcept nogil:
     return out + (digits + 20 - first)
 
 
+cdef inline char *write_digits(char *out, uint64_t number, int width) noexcept nogil:
+    """A number in at least so many digits."""
+    cdef uint64_t limit = 10
+    while width > 1 and limit <= number:
+        limit *= 10
+        width -= 1
+    while width > 1:
+        out[0] = 48
+        out += 1
+        width -= 1
+    return write_number(out, number)
+
+
 cdef inline char *write_hex(char *out, uint16_t value) noexcept nogil:
     """Hexadecimal in lower case, without leading zeros or a prefix."""
     cdef int shift = 12

@@ -167,9 +167,9 @@ cdef void prepare_when(line_context_t *context, int64_t second) noexcept nogil:
     if localtime_r(&moment, &local) == NULL:
         return
     out = element(out, b"<when><hour>", <uint64_t>local.tm_hour, b"</hour>")
-    out = element(out, b"<min>", <uint64_t>local.tm_min, b"</min>")
-    out = element(out, b"<sec>", <uint64_t>local.tm_sec, b"</sec>")
-    out = element(out, b"<wday>", <uint64_t>(local.tm_wday + 1), b"</wday>")
+    out = write_digits(write_text(out, b"<min>"), <uint64_t>local.tm_min, 2)
+    out = write_digits(write_text(out, b"</min><sec>"), <uint64_t>local.tm_sec, 2)
+    out = element(out, b"</sec><wday>", <uint64_t>(local.tm_wday + 1), b"</wday>")
     out = element(out, b"<day>", <uint64_t>local.tm_mday, b"</day>")
     out = element(out, b"<month>", <uint64_t>(local.tm_mon + 1), b"</month>")
     out = element(out, b"<year>", <uint64_t>(local.tm_year + 1900), b"</year></when>")
