@@ -112,7 +112,7 @@ def state_nest(draw: st.DrawFn, protocol: int) -> bytes:
     if protocol == 33:
         inner.append(attribute(2, b"\1"))
     if protocol == 132:
-        inner += [attribute(2, bytes(4)), attribute(3, bytes(4))]
+        inner += [attribute(2, struct.pack(">I", draw(numbers32))), attribute(3, b"\1\2\3\4")]
     return nest(4, nest(kind, *inner))
 
 

@@ -3,7 +3,8 @@
 """A flow as the options that make it again, byte for byte as `conntrack -o save` of conntrack-tools 1.4.7 writes them.
 
 The C tool leaves out the mark, labels, the helper and window tracking; TEXT_WHOLE adds mark and labels. It writes `(null)`
-for a state that it does not know, a line that nobody can load: here, the state has its name, or is left out.
+for a state that it does not know, a line that nobody can load: here, the state has its name, or is left out. Verification tags
+of SCTP are written, and read, in network byte order as if it were the host's, as the C tool does.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -14,6 +15,9 @@ from pyconntrack.core.record cimport *
 from pyconntrack.core.text cimport *
 from pyconntrack.core.text_names cimport *
 from pyconntrack.core.text_writer cimport *
+
+cdef extern from "<arpa/inet.h>" nogil:
+    uint32_t htonl(uint32_t number)
 
 
 cdef inline char *number_option(char *out, const char *option, uint64_t value) noexcept nogil:
@@ -111,9 +115,9 @@ cdef char *save_state(char *out, const flow_t *flow) noexcept nogil:
         if has(flow, BIT_SCTP_STATE) and flow.sctp_state < STATES:
             out = word_option(out, b"--state ", sctp_states[flow.sctp_state])
         if has(flow, BIT_SCTP_VTAG_ORIGINAL):
-            out = number_option(out, b"--orig-vtag ", flow.sctp_vtag_original)
+            out = number_option(out, b"--orig-vtag ", htonl(flow.sctp_vtag_original))
         if has(flow, BIT_SCTP_VTAG_REPLY):
-            out = number_option(out, b"--reply-vtag ", flow.sctp_vtag_reply)
+            out = number_option(out, b"--reply-vtag ", htonl(flow.sctp_vtag_reply))
     elif protocol == IPPROTO_DCCP:
         if has(flow, BIT_DCCP_STATE) and flow.dccp_state < STATES:
             out = word_option(out, b"--state ", dccp_states[flow.dccp_state])
