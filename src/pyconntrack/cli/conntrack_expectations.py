@@ -33,7 +33,7 @@ def get(line: CommandLine) -> int:
 def create(line: CommandLine) -> int:
     """`-I expect`: says nothing where it succeeds."""
     with ExpectationTable() as table:
-        _raise_refusal(table.create_batch(line.expectation))
+        _raise_refusal(table.create_batch(line.expectation), missing="master conntrack not found")
     return 0
 
 
@@ -53,6 +53,6 @@ def flush(_: CommandLine) -> int:
     return 0
 
 
-def _raise_refusal(refused: list[tuple[int, int]]) -> None:
+def _raise_refusal(refused: list[tuple[int, int]], missing: str | None = None) -> None:
     for _, number in refused:
-        raise failed(number)
+        raise failed(number, missing=missing)

@@ -47,16 +47,17 @@ def get(line: CommandLine) -> int:
         found = table.reread(line.template)
     if not len(found):
         raise failed(errno.ENOENT, missing=NO_SUCH_FLOW)
+    line.match.select(found)
     output.write(found)
     say(f"{output.count} flow entries have been shown.")
-    return 0
+    return 0 if output.count else 1
 
 
 def create(line: CommandLine) -> int:
     """`-I` and `-A`: one flow, which for `-A` may be there already."""
     adds = line.command == COMMAND_ADD
     with ConntrackTable() as table:
-        refused = table.create_batch(line.template)
+        refused = table.create_batch(line.template, as_is=True)
     if refused and not (adds and refused[0][1] == errno.EEXIST):
         raise failed(refused[0][1], missing=NO_SUCH_FLOW, exists=FLOW_EXISTS)
     say(f"{1 - len(refused)} flow entries have been {'added' if adds else 'created'}.")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,12 +10,17 @@ if TYPE_CHECKING:
 
 
 def find_labels(path: str | None) -> LabelNames:
-    """The names in a file, by default the system's; none, and a line on standard error, if it is missing."""
-    from pyconntrack.core.label_names import LabelNames
+    """The names in a file, the system's if None. Raises OSError, also where it names nothing."""
     from pyconntrack.kernel.label_map import LABEL_MAP, LabelMapError, load_label_names
 
     try:
         return load_label_names(path or LABEL_MAP)
     except LabelMapError as error:
-        sys.stderr.write(f"{error}\n")
-        return LabelNames()
+        raise OSError(*_reason(error)) from error
+
+
+def _reason(error: Exception) -> tuple[int, str]:
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno or 0, cause.strerror or str(error)
+    return 0, str(error)

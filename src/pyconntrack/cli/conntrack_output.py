@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyconntrack.cli.conntrack_labels import find_labels
 from pyconntrack.core import output
 from pyconntrack.core.command_line import (
+    COMMAND_DELETE,
     OUTPUT_EXTENDED,
     OUTPUT_ID,
     OUTPUT_JSON,
@@ -24,13 +25,16 @@ from pyconntrack.core.command_line import (
 if TYPE_CHECKING:
     from pyconntrack.core.batch import FlowBatch
     from pyconntrack.core.expectation_batch import ExpectationBatch
+    from pyconntrack.core.label_names import LabelNames
 
 _XML_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
+# Flows: the text of more leaves the processor's cache before it is written.
+_PIECE = 512
+_LABEL_OPTIONS = ("label", "label-add", "label-del")
 _FORMS = ((OUTPUT_SAVE, output.SAVE), (OUTPUT_XML, output.XML), (OUTPUT_JSON, output.JSON))
 _FLAGS = (
     (OUTPUT_EXTENDED, output.LAYER3),
-    (OUTPUT_TIMESTAMP, output.TIME),
     (OUTPUT_ID, output.ID),
     (OUTPUT_KERNEL_TIMESTAMP, output.TIMESTAMPS),
 )
@@ -45,14 +49,9 @@ class FlowOutput:
     def __init__(self, line: CommandLine, *, events: bool = False, framed: bool = False) -> None:
         self.count = 0
         self._form = next((form for asked, form in _FORMS if line.output & asked), output.PLAIN)
-        self._flags = sum(flag for asked, flag in _FLAGS if line.output & asked)
-        if events:
-            self._flags |= output.EVENT
-        if self._form == output.SAVE:
-            # What is loaded again is to be what was saved, with its mark and labels.
-            self._flags |= output.WHOLE
+        self._flags = _flags(line, self._form, events)
         self._events = events
-        self._labels = find_labels(line.label_map_path) if line.output & OUTPUT_LABELS else None
+        self._labels = _label_names(line, self._form)
         self._framed = framed and self._form == output.XML
         self._write = sys.stdout.buffer.write
 
@@ -63,9 +62,11 @@ class FlowOutput:
         if self._framed and self.count == 0:
             self._write(output.XML_HEAD)
         names = _origin_names(batch) if self._events else None
-        end = len(batch)
-        self._write(output.format_batch(batch, 0, end, self._form, self._flags, self._labels, *_now(), names))
-        self.count += end
+        form, flags, labels, total = self._form, self._flags, self._labels, len(batch)
+        for start in range(0, total, _PIECE):
+            end = min(start + _PIECE, total)
+            self._write(output.format_batch(batch, start, end, form, flags, labels, *_now(), names))
+        self.count += total
 
     def end(self) -> None:
         """Close the element around all."""
@@ -104,12 +105,41 @@ class ExpectationOutput:
             self._write(b"</expect>\n")
 
 
+def _flags(line: CommandLine, form: int, events: bool) -> int:
+    flags = sum(flag for asked, flag in _FLAGS if line.output & asked)
+    if events:
+        flags |= output.EVENT
+        if line.output & OUTPUT_TIMESTAMP:
+            flags |= output.TIME
+    if form == output.SAVE:
+        # What is loaded again is to be what was saved, with its mark and labels.
+        flags |= output.WHOLE
+        if line.command == COMMAND_DELETE:
+            flags |= output.DELETE
+    return flags
+
+
+def _label_names(line: CommandLine, form: int) -> LabelNames | None:
+    """Names are shown where they are asked for, or used; -D shows none, as the C tool's does not."""
+    shown = line.output & OUTPUT_LABELS or any(line.has(name) for name in _LABEL_OPTIONS)
+    by_the_way = form in (output.SAVE, output.JSON)
+    if not by_the_way and (not shown or line.command == COMMAND_DELETE):
+        return None
+    try:
+        return find_labels(line.label_map_path)
+    except OSError as error:
+        # Where an option named one, this was said before.
+        if line.output & OUTPUT_LABELS and not any(line.has(name) for name in _LABEL_OPTIONS):
+            sys.stderr.write(f"nfct_labelmap_new: {error.strerror}\n")
+        return None
+
+
 def _origin_names(batch: FlowBatch) -> dict[int, bytes] | None:
     """Of the processes that caused these events; most events come from packets, and have none."""
     ports = output.origins(batch)
     if not ports:
         return None
-    from pyconntrack.kernel.netlink_ports import process_names
+    from pyconntrack.kernel.process_names import process_names
 
     return process_names(ports)
 

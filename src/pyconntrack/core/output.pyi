@@ -12,6 +12,7 @@ TIMESTAMPS: int
 EVENT: int
 TIME: int
 WHOLE: int
+DELETE: int
 XML_HEAD: bytes
 XML_TAIL: bytes
 

@@ -39,6 +39,7 @@ TIMESTAMPS = TEXT_TIMESTAMPS
 EVENT = TEXT_EVENT
 TIME = TEXT_TIME
 WHOLE = TEXT_WHOLE
+DELETE = TEXT_DELETE
 
 # What is around the elements of XML. The C tool writes the head before the first flow, and the tail only after a head.
 XML_HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n'
@@ -95,7 +96,8 @@ def format_batch(FlowBatch batch not None, Py_ssize_t start, Py_ssize_t stop, in
     """The lines of the flows from `start` to before `stop`, in one of the forms PLAIN, XML, SAVE, JSON.
 
     Flags: LAYER3 (-o extended), ID (-o id), TIMESTAMPS (-o ktimestamp), EVENT (what happened, and what process caused it),
-    TIME (-o timestamp, of events), WHOLE (with SAVE: the mark, and the labels that have names). `labels` shows labels by
+    TIME (-o timestamp, of events), with SAVE also WHOLE (the mark, and the labels that have names) and DELETE (-D, where it
+    would be -A). `labels` shows labels by
     these names (-o labels). The time is that of delta-time, and of events that do not carry their own. `process_names`
     gives names (bytes) to ports of `origins`. Raises IndexError, ValueError, MemoryError.
     """

@@ -143,7 +143,7 @@ cdef char *save_labels(char *out, const flow_t *flow, const label_texts_t *label
 cdef char *save_command(char *out, const flow_t *flow, int flags) noexcept nogil:
     if flags & TEXT_EVENT and flow.event == EVENT_UPDATE:
         return write_text(out, b"-U ")
-    if flags & TEXT_EVENT and flow.event == EVENT_DESTROY:
+    if flags & TEXT_DELETE or flags & TEXT_EVENT and flow.event == EVENT_DESTROY:
         return write_text(out, b"-D ")
     return write_text(out, b"-A ")
 

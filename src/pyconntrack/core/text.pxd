@@ -26,6 +26,7 @@ cdef enum:
     TEXT_NO_TIMEOUT = 32       # a cache does not know how much of it is left
     TEXT_TIME = 64             # when the event was (-o timestamp)
     TEXT_WHOLE = 128           # in a command line, also what the C tool leaves out: mark and labels
+    TEXT_DELETE = 256          # the command line is one that deletes the flow
 
 # What the daemon's two dumps show, plain or XML.
 cdef enum:

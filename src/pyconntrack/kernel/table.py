@@ -255,12 +255,13 @@ class ConntrackTable:
 
         return reread(self._socket, batch)
 
-    def create_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
-        """Create the flows of a batch, changing it as create does.
+    def create_batch(self, batch: FlowBatch, *, as_is: bool = False) -> list[tuple[int, int]]:
+        """Create the flows of a batch, changing it as create does, or exactly as they are.
 
         The index and errno of those that were refused.
         """
-        prepare_creates(batch)
+        if not as_is:
+            prepare_creates(batch)
         return self._execute_all(batch, NEW, NLM_F_CREATE | NLM_F_EXCL)
 
     def update_batch(self, batch: FlowBatch) -> list[tuple[int, int]]:
