@@ -5,7 +5,11 @@ The files `cases_*.py` write them as a shell would, one command line in each lin
 line may say what is special about it::
 
     -L -o xml
-    -L -o json          ## differs: json-output
+    -L --id 5           ## differs: crash
+    -L -n1.2.3.4        ## as: -L -n 1.2.3.4
+
+The second differs from the C tool in a way that is meant, see `deliberate.py`. The third must do what the C
+tool does with the other words; those differ deliberately, too.
 
 `{file}` in the words stands for a file with the case's text.
 """
@@ -33,6 +37,8 @@ class Case:
     """The user that runs it, if not root."""
     differs: tuple[str, ...] = ()
     """The names of the deliberate differences that show in this case; see `deliberate.py`."""
+    reference: str = ""
+    """The words for the C tool, if they are others."""
 
     @property
     def arguments(self) -> list[str]:
@@ -49,14 +55,14 @@ class Case:
 
 def reads(scene: str, lines: str, *, labels: bool = False, user: int | None = None) -> Iterator[Case]:
     """Command lines that leave the table as it is, those that are refused among them."""
-    for words, differs in _split(lines):
-        yield Case(words, scene, labels=labels, user=user, differs=differs)
+    for words, reference, differs in _split(lines):
+        yield Case(words, scene, labels=labels, user=user, differs=differs, reference=reference)
 
 
 def changes(scene: str, lines: str, *, labels: bool = False) -> Iterator[Case]:
     """Command lines that may change the table."""
-    for words, differs in _split(lines):
-        yield Case(words, scene, changes=True, labels=labels, differs=differs)
+    for words, reference, differs in _split(lines):
+        yield Case(words, scene, changes=True, labels=labels, differs=differs, reference=reference)
 
 
 def loads(scene: str, words: str, text: str, *differs: str, labels: bool = False) -> Case:
@@ -69,10 +75,12 @@ def refused(lines: str) -> Iterator[Case]:
     return reads("one", lines)
 
 
-def _split(lines: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _split(lines: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for line in lines.strip().splitlines():
-        words, _, remark = line.strip().partition("##")
-        if not words and not remark:
-            continue
-        names = remark.strip().removeprefix("differs:").split() if remark else []
-        yield words.strip(), tuple(names)
+        words, _, remark = line.partition("##")
+        kind, _, text = remark.strip().partition(": ")
+        if kind not in ("", "differs", "as"):
+            raise ValueError(f"no such remark: {remark}")
+        if words.strip():
+            differs = tuple(text.split()) if kind == "differs" else ()
+            yield words.strip(), text if kind == "as" else "", differs

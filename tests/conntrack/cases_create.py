@@ -184,7 +184,7 @@ ATTRIBUTES = f"""
     -I {UDP} -n
     -I {UDP} -g 3.3.3.3
     -I {UDP} --dst-nat 3.3.3.3:4000
-    -I {UDP} --dst-nat=3.3.3.3:4000
+    -I {UDP} --dst-nat=3.3.3.3:4000    ## as: -I {UDP} --dst-nat 3.3.3.3:4000
     -I {UDP} -g 2.2.2.2:4000
     -I {UDP} -n 3.3.3.3 -g 4.4.4.4
     -I {UDP} -n 3.3.3.3:4000 -g 4.4.4.4:5000
@@ -219,12 +219,12 @@ ATTRIBUTES = f"""
     -I {UDP} -t 0x64
     -I {UDP} -t 900s
     -I {UDP} -t ''
-    -I {UDP} -l first
-    -I {UDP} --label-add first
-    -I {UDP} --label-del first
-    -I {UDP} --label-del
+    -I {UDP} -l first    ## differs: label-file
+    -I {UDP} --label-add first    ## differs: label-file
+    -I {UDP} --label-del first    ## differs: label-file
+    -I {UDP} --label-del    ## differs: label-file
     -I {UDP} -c 5
-    -I {UDP} --id 5
+    -I {UDP} --id 5    ## differs: crash
     -I {UDP} -z
     -I {UDP} -o xml
     -I {UDP} -e NEW
@@ -255,7 +255,7 @@ CASES: list[Case] = [
     *changes(
         "empty",
         f"""
-        -I {UDP} --label-add first
+        -I {UDP} --label-add first    ## differs: label-file
         -I {UDP} --label-add first,last
         -I {UDP} --label-add 'first, last'
         -I {UDP} --label-add first --label-add second
@@ -265,7 +265,7 @@ CASES: list[Case] = [
         -I {UDP} --label-add none
         -I {UDP} --label-add first,none
         -I {UDP} --label-add ''
-        -I {UDP} -l first
+        -I {UDP} -l first    ## differs: label-file
         -A {UDP} --label-add middle
         -A {UDP6} --label-add middle -m 5 -w 6
         """,

@@ -154,8 +154,8 @@ PROTOCOLS = """
     -L -p sctp --state SHUTDOWN_SENT
     -L -p sctp --state SHUTDOWN_RECD
     -L -p sctp --state SHUTDOWN_ACK_SENT
-    -L -p sctp --state HEARTBEAT_SENT
-    -L -p sctp --state HEARTBEAT_ACKED
+    -L -p sctp --state HEARTBEAT_SENT    ## differs: crash
+    -L -p sctp --state HEARTBEAT_ACKED    ## differs: crash
     -L -p sctp --orig-vtag 5
     -L -p sctp --reply-vtag 4294967284
     -L -p dccp --sport 5000
@@ -215,7 +215,7 @@ ATTRIBUTES = """
     -L -t 1000000
     -L --timeout 100
     -L -i 5
-    -L --id 5
+    -L --id 5    ## differs: crash
     -L -w 1
     -L -w 0
     -L --zone 2
@@ -244,9 +244,9 @@ ATTRIBUTES = """
     -L -g -j
     -L -n -g -j
     -L -n 192.0.2.1
-    -L -n192.0.2.1
+    -L -n192.0.2.1    ## as: -L -n 192.0.2.1
     -L --src-nat 192.0.2.1
-    -L --src-nat=192.0.2.1
+    -L --src-nat=192.0.2.1    ## as: -L --src-nat 192.0.2.1
     -L -n=192.0.2.1
     -L -n 192.0.2.1:7000
     -L -n 192.0.2.1:7001
@@ -255,12 +255,12 @@ ATTRIBUTES = """
     -L -g 192.0.2.2
     -L -g 192.0.2.2:8080
     -L --dst-nat 192.0.2.2
-    -L --dst-nat=192.0.2.2:8081
+    -L --dst-nat=192.0.2.2:8081    ## as: -L --dst-nat 192.0.2.2:8081
     -L -g 10.1.5.1
     -L -g 10.1.5.1:8082
     -L -j 192.0.2.1
     -L -j 192.0.2.2
-    -L --any-nat=192.0.2.2:8080
+    -L --any-nat=192.0.2.2:8080    ## as: -L --any-nat 192.0.2.2:8080
     -L -j 192.0.2.1:7000
     -L -n 192.0.2.1 -g 192.0.2.2
     -L -n 192.0.2.1:7001 -g 192.0.2.2:8081

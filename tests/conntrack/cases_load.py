@@ -27,32 +27,12 @@ SURROUNDED = f"""\
 \t-A\t-s 1.1.1.3 -d 2.2.2.2  -p   udp --sport 1000 --dport 53 -t 300
 """
 
-BAD_LINES = [
-    "nothing",
-    "-x",
-    "-L",
-    "-L -p tcp",
-    "-G -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
-    "-E",
+# Each stands between two good lines.
+LINES = [
     "-F",
-    "-C",
-    "-S",
-    "-V",
-    "-h",
-    "-R /dev/null",
-    "-A",
-    "-A -p tcp",
-    "-I -A",
-    "-A extra " + UDP.format(9),
     "-A " + UDP.format(9) + " extra",
-    "-A " + UDP.format(9) + " -s nothing",
-    "-A " + UDP.format(9) + " -p tcp",
     "-A " + UDP.format(9) + " -m x",
     "-A " + UDP.format(9) + " -t x",
-    "-A " + UDP.format(9) + " --state CLOSE",
-    "-A " + UDP.format(9) + " -o xml",
-    "-A " + UDP.format(9) + " -z",
-    "-A " + UDP.format(9) + " -s fd00::1",
     "-A " + UDP.format(9) + " -r 3.3.3.3 -q 1.1.1.9",
     "-A " + UDP.format(9) + " --label-add none",
     "-A " + UDP.format(9) + " -w 65536",
@@ -64,11 +44,8 @@ BAD_LINES = [
     "-D -s 9.9.9.9 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
     "-D -p tcp",
     "-D",
-    "-A expect -p tcp",
-    "-D expect -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
     "-A conntrack " + UDP.format(9),
     "conntrack -A " + UDP.format(9),
-    "-A -s '1.1.1.9' -d 2.2.2.2 -p udp --sport 1000 --dport 53 -t 300",
     '-A -s "1.1.1.9" -d 2.2.2.2 -p udp --sport 1000 --dport 53 -t 300',
     "-A " + UDP.format(9) + " # comment behind it",
     "-A " + UDP.format(9) + " \\",
@@ -80,6 +57,32 @@ BAD_LINES = [
     "-A -s fd00::9 -d fd00::2 -p icmpv6 --icmpv6-type 128 --icmpv6-code 0 -t 300",
     "-A -s 1.1.1.9 -d 2.2.2.2 -p 50 -t 300",
     "-A -s 1.1.1.9 -d 2.2.2.2 -p gre --srckey 1 --dstkey 2 -t 300",
+]
+REFUSED_LINES = [
+    "nothing",
+    "-x",
+    "-L",
+    "-L -p tcp",
+    "-G -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
+    "-E",
+    "-C",
+    "-S",
+    "-V",
+    "-h",
+    "-R /dev/null",
+    "-A",
+    "-A -p tcp",
+    "-I -A",
+    "-A extra " + UDP.format(9),
+    "-A " + UDP.format(9) + " -s nothing",
+    "-A " + UDP.format(9) + " -p tcp",
+    "-A " + UDP.format(9) + " --state CLOSE",
+    "-A " + UDP.format(9) + " -o xml",
+    "-A " + UDP.format(9) + " -z",
+    "-A " + UDP.format(9) + " -s fd00::1",
+    "-A expect -p tcp",
+    "-D expect -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
+    "-A -s '1.1.1.9' -d 2.2.2.2 -p udp --sport 1000 --dport 53 -t 300",
 ]
 
 CASES: list[Case] = [
@@ -107,13 +110,18 @@ CASES: list[Case] = [
     loads("one", "-R {file} -o xml", THREE),
     loads("one", "-R {file} extra", THREE),
     loads("one", "-R {file} conntrack", THREE),
-    *(loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n") for line in BAD_LINES),
+    *(loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n") for line in LINES),
+    *(
+        loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n", "load-line")
+        for line in REFUSED_LINES
+    ),
     loads(
         "one",
         "-R {file}",
         f"-A {UDP.format(1)} --label-add first\n-A {UDP.format(2)} --label-add last\n",
+        "crash",
         labels=True,
     ),
-    loads("one", "-R {file}", f"-A {UDP.format(1)} --label-add none\n", labels=True),
+    loads("one", "-R {file}", f"-A {UDP.format(1)} --label-add none\n", "load-line", labels=True),
     *changes("one", "-R /nonexistent\n-R /\n-R ''\n-R\n--load-file\n-R /dev/null\n-R -"),
 ]

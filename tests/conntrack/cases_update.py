@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# ruff: noqa: E501 (a command line is a line)
 """`-U`: changes of one flow by its tuple, and of all that are chosen by a filter."""
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ CASES: list[Case] = [
         --update {ONE} -m 5
         -U conntrack {ONE} -m 5
         -Uconntrack {ONE} -m 5
-        -U -m 5
+        -U -m 5    ## differs: update-without-family
         -U
-        -U -p tcp -m 5
+        -U -p tcp -m 5    ## differs: update-without-family
         -U -p udp -m 5
         -U -s 1.1.1.1 -m 5
         -U -s 9.9.9.9 -m 5
@@ -28,12 +29,12 @@ CASES: list[Case] = [
         -U {ONE} -t 800
         -U {ONE} -t 0
         -U {ONE} --timeout=800
-        -U -t 800
+        -U -t 800    ## differs: update-without-family
         -U {ONE} --state CLOSE
         -U {ONE} --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 500
         -U {ONE} --state NONE
         -U {ONE} --state LISTEN
-        -U -p tcp --state CLOSE
+        -U -p tcp --state CLOSE    ## differs: update-without-family
         -U {ONE} -u SEEN_REPLY
         -U {ONE} -u ASSURED
         -U {ONE} -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT
@@ -44,13 +45,13 @@ CASES: list[Case] = [
         -U {ONE} -u OFFLOAD
         -U {ONE} -u NOTHING
         -U -u ASSURED
-        -U -u ASSURED -m 5
-        -U -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT
+        -U -u ASSURED -m 5    ## differs: update-without-family
+        -U -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT    ## differs: update-without-family
         -U {ONE} -m 5/0xff
         -U {ONE} -m 5/0
         -U {ONE} -m 0
-        -U -m 5/0xff
-        -U -m 0xff/0
+        -U -m 5/0xff    ## differs: update-without-family
+        -U -m 0xff/0    ## differs: update-without-family
         -U {ONE} -w 5 -m 5
         -U {ONE} -w 0 -m 5
         -U {ONE} --orig-zone 5 -m 5
@@ -68,10 +69,10 @@ CASES: list[Case] = [
         -U {ONE} --reply-port-src 22 -m 5
         -U {ONE} -c 5
         -U -c 5
-        -U {ONE} --id 5
-        -U {ONE} -l first
-        -U {ONE} --label-add first
-        -U {ONE} --label-del
+        -U {ONE} --id 5    ## as: -U {ONE} -i 5
+        -U {ONE} -l first    ## differs: label-file
+        -U {ONE} --label-add first    ## differs: label-file
+        -U {ONE} --label-del    ## differs: label-file
         -U {ONE} -z
         -U {ONE} -e NEW
         -U {ONE} -b 5
@@ -79,7 +80,7 @@ CASES: list[Case] = [
         -U {ONE} -m 5 -o extended,id
         -U {ONE} -m 5 -o save
         -U {ONE} -m 5 -o timestamp
-        -U {ONE} -m 5 -o labels
+        -U {ONE} -m 5 -o labels    ## differs: label-file
         -U -s 1.1.1.0/24 -m 5
         -U -s 1.1.1.0/24 -t 900
         -U -s 1.1.1.9 --mask-src 255.255.255.0 -m 5
@@ -94,58 +95,58 @@ CASES: list[Case] = [
     *changes(
         "mixed",
         """
-        -U -m 9
+        -U -m 9    ## differs: update-without-family
         -U -t 600
-        -U -s 10.0.2.1 -m 9
-        -U -s 10.0.2.1 -m 9/0xff
-        -U -s 10.0.2.1 -m 0x0f/0xf0
-        -U -s 10.0.2.0/24 -m 9
+        -U -s 10.0.2.1 -m 9    ## differs: update-answers
+        -U -s 10.0.2.1 -m 9/0xff    ## differs: update-answers
+        -U -s 10.0.2.1 -m 0x0f/0xf0    ## differs: update-answers
+        -U -s 10.0.2.0/24 -m 9    ## differs: update-answers
         -U -d 10.1.1.1 -t 900
-        -U -d fd01::b -m 9
+        -U -d fd01::b -m 9    ## differs: update-answers
         -U -s fd00::/16 -m 9
         -U -f ipv6 -m 9
         -U -f ipv6 -m 9/0
         -U -f ipv4 -t 600
-        -U -p tcp -m 9
-        -U -p tcp --dport 80 -m 9
-        -U -p tcp --dport 80 -t 600
-        -U -p tcp --state TIME_WAIT
-        -U -p tcp --state TIME_WAIT -d 10.1.0.1
-        -U -p tcp --dport 443 -u SEEN_REPLY,ASSURED
-        -U -p udp -m 9
-        -U -p udp -u ASSURED,SEEN_REPLY
+        -U -p tcp -m 9    ## differs: update-without-family
+        -U -p tcp --dport 80 -m 9    ## differs: update-without-family
+        -U -p tcp --dport 80 -t 600    ## differs: update-without-family
+        -U -p tcp --state TIME_WAIT    ## differs: update-without-family
+        -U -p tcp --state TIME_WAIT -d 10.1.0.1    ## differs: update-answers
+        -U -p tcp --dport 443 -u SEEN_REPLY,ASSURED    ## differs: update-without-family
+        -U -p udp -m 9    ## differs: update-without-family
+        -U -p udp -u ASSURED,SEEN_REPLY    ## differs: update-without-family
         -U -p udp --dport 53 -u SEEN_REPLY -t 500
-        -U -p icmp -m 9
-        -U -p icmp --icmp-type 8 -m 9
-        -U -p icmpv6 -m 9
-        -U -p sctp -m 9
-        -U -p sctp --sport 5001 -m 9
+        -U -p icmp -m 9    ## differs: update-without-family
+        -U -p icmp --icmp-type 8 -m 9    ## differs: update-without-family
+        -U -p icmpv6 -m 9    ## differs: update-without-family
+        -U -p sctp -m 9    ## differs: update-without-family
+        -U -p sctp --sport 5001 -m 9    ## differs: update-without-family
         -U -p sctp --state CLOSED
-        -U -p gre -m 9
-        -U -p gre --srckey 1 -m 9
-        -U -p dccp -m 9
-        -U -p udplite -m 9
-        -U -p 50 -m 9
-        -U -p 89 -m 9
+        -U -p gre -m 9    ## differs: update-without-family
+        -U -p gre --srckey 1 -m 9    ## differs: update-without-family
+        -U -p dccp -m 9    ## differs: update-without-family
+        -U -p udplite -m 9    ## differs: update-without-family
+        -U -p 50 -m 9    ## differs: update-without-family
+        -U -p 89 -m 9    ## differs: update-without-family
         -U -p 200 -m 9
-        -U -u ASSURED -m 9
+        -U -u ASSURED -m 9    ## differs: update-without-family
         -U -w 1 -m 9
         -U -w 0 -m 9
         -U --orig-zone 3 -m 9
         -U --reply-zone 4 -m 9
-        -U -n -m 9
-        -U -n 192.0.2.1 -m 9
-        -U -g -m 9
+        -U -n -m 9    ## differs: update-without-family
+        -U -n 192.0.2.1 -m 9    ## differs: update-without-family
+        -U -g -m 9    ## differs: update-without-family
         -U -j -m 9
-        -U -q 192.0.2.1 -m 9
-        -U -r 192.0.2.2 -m 9
+        -U -q 192.0.2.1 -m 9    ## differs: update-answers
+        -U -r 192.0.2.2 -m 9    ## differs: update-answers
         -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -m 9
         -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -w 2 -m 9
-        -U -s 10.0.9.0/24 -m 9
-        -U -s 10.0.10.0/24 -t 600
-        -U -m 9 -o extended -d 10.1.0.3
-        -U -m 9 -o xml -d 10.1.0.3
-        -U -m 9 -o id -d 10.1.5.1
+        -U -s 10.0.9.0/24 -m 9    ## differs: update-answers
+        -U -s 10.0.10.0/24 -t 600    ## differs: update-answers
+        -U -m 9 -o extended -d 10.1.0.3    ## differs: update-answers
+        -U -m 9 -o xml -d 10.1.0.3    ## differs: update-answers
+        -U -m 9 -o id -d 10.1.5.1    ## differs: update-answers
         """,
     ),
     *changes(
@@ -158,17 +159,17 @@ CASES: list[Case] = [
         -U -d 10.1.7.1 --label-del first
         -U -d 10.1.7.1 --label-del=first
         -U -d 10.1.7.1 --label-del=first,second
-        -U -d 10.1.7.1 --label-del
+        -U -d 10.1.7.1 --label-del    ## differs: update-answers
         -U -d 10.1.7.1 --label-del=none
         -U -d 10.1.7.1 --label-add first --label-del=second
         -U -d 10.1.7.1 --label-add last --label-del
-        -U -l first --label-add last
-        -U -l first,second --label-add last
-        -U -l first -l second -m 9
-        -U -l first -m 9
-        -U -l last --label-del
-        -U --label-add middle
-        -U --label-del
+        -U -l first --label-add last    ## differs: update-without-family
+        -U -l first,second --label-add last    ## differs: update-without-family
+        -U -l first -l second -m 9    ## differs: update-without-family
+        -U -l first -m 9    ## differs: update-without-family
+        -U -l last --label-del    ## differs: update-without-family
+        -U --label-add middle    ## differs: update-without-family
+        -U --label-del    ## differs: update-without-family
         -U -d fd01::d --label-add 0x10
         -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-add second -m 3 -t 500
         -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del=first -o labels
@@ -176,5 +177,8 @@ CASES: list[Case] = [
         labels=True,
     ),
     *changes("empty", "-U -m 5\n-U -p tcp -m 5 -s 1.1.1.1 -d 2.2.2.2 --sport 1 --dport 2\n-U"),
-    *changes("many", "-U -m 7\n-U -p tcp --dport 81 -m 7\n-U -m 7 -s 10.3.0.0/16"),
+    *changes(
+        "many",
+        "-U -m 7 ## differs: update-without-family\n-U -p tcp --dport 81 -m 7 ## differs: update-without-family\n-U -m 7 -s 10.3.0.0/16",
+    ),
 ]

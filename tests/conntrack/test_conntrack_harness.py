@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from testbed import Testbed
 from tests.conntrack.cases import Case
+from tests.conntrack.deliberate import DIFFERENCES
 from tests.conntrack.harness import Comparison
 from tests.conntrack.test_conntrack_cases import CASES
 from tests.conntrack.tools import C, Tool
@@ -68,3 +70,11 @@ def test_another_command_is_seen(case: Case, words: str, parts: set[str], conntr
         assert comparison.differences(case)
     finally:
         comparison.close()
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_difference_is_documented_and_used(name: str) -> None:
+    text = Path(__file__).parents[2].joinpath("docs/differences.md").read_text()
+    section = text.partition("\n## conntrack\n")[2].partition("\n## ")[0]
+    assert DIFFERENCES[name].documented in section
+    assert any(name in case.differs for case in CASES)
