@@ -33,8 +33,8 @@ class UserspaceHelpers:
     """The user-space helpers of the kernel: iterate them, get, add, disable and delete.
 
     All network namespaces share them (seen with Linux 6.1). A context manager. `namespace` as for
-    ConntrackTable. Everything raises ConntrackError where the kernel refuses; reading, too, needs
-    CAP_NET_ADMIN.
+    ConntrackTable. Everything raises ConntrackError where the kernel refuses, SubsystemMissingError where it
+    has no nfnetlink_cthelper; reading, too, needs CAP_NET_ADMIN.
     """
 
     def __init__(self, namespace: str | None = None) -> None:

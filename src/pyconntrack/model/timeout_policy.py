@@ -66,8 +66,9 @@ class TimeoutPolicy(NamedTuple):
     """How many rules use it, as the kernel tells; what is given here is not sent."""
 
     def numbered(self) -> dict[int, int]:
-        """Timeouts by attribute number, in its order. ValueError for a state that the protocol does not have, or a timeout
-        that does not fit into 32 bits.
+        """Timeouts by attribute number, in its order.
+
+        ValueError for a state that the protocol does not have, or a timeout that does not fit into 32 bits.
         """
         states = TIMEOUT_STATES.get(self.protocol, ())
         for state, timeout in self.timeouts.items():
