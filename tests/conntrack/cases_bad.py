@@ -30,9 +30,9 @@ OPTIONS = """
     -m 77
     -c 77
     -i 77
-    -l first                ## differs: label-file
-    --label-add first       ## differs: label-file
-    --label-del             ## differs: label-file
+    -l first
+    --label-add first
+    --label-del
     -w 77
     --orig-zone 77
     --reply-zone 77
@@ -242,9 +242,9 @@ VALUES = """
     -L --reply-zone x
     -L --orig-zone 65536
     -L --orig-zone
-    -L -l first    ## differs: label-file
-    -L -l none    ## differs: label-file
-    -L -l ''    ## differs: label-file
+    -L -l first
+    -L -l none
+    -L -l ''
     -L -o nothing
     -L -p tcp --sport x
     -L -p tcp --sport 65536

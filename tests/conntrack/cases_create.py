@@ -219,10 +219,10 @@ ATTRIBUTES = f"""
     -I {UDP} -t 0x64
     -I {UDP} -t 900s
     -I {UDP} -t ''
-    -I {UDP} -l first    ## differs: label-file
-    -I {UDP} --label-add first    ## differs: label-file
-    -I {UDP} --label-del first    ## differs: label-file
-    -I {UDP} --label-del    ## differs: label-file
+    -I {UDP} -l first
+    -I {UDP} --label-add first
+    -I {UDP} --label-del first
+    -I {UDP} --label-del
     -I {UDP} -c 5
     -I {UDP} --id 5    ## differs: crash
     -I {UDP} -z
@@ -255,7 +255,7 @@ CASES: list[Case] = [
     *changes(
         "empty",
         f"""
-        -I {UDP} --label-add first    ## differs: label-file
+        -I {UDP} --label-add first
         -I {UDP} --label-add first,last
         -I {UDP} --label-add 'first, last'
         -I {UDP} --label-add first --label-add second
@@ -265,7 +265,7 @@ CASES: list[Case] = [
         -I {UDP} --label-add none
         -I {UDP} --label-add first,none
         -I {UDP} --label-add ''
-        -I {UDP} -l first    ## differs: label-file
+        -I {UDP} -l first
         -A {UDP} --label-add middle
         -A {UDP6} --label-add middle -m 5 -w 6
         """,

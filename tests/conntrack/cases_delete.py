@@ -47,9 +47,9 @@ CASES: list[Case] = [
         -D {ONE} -c 5
         -D {ONE} --id 5    ## as: -D {ONE} -i 5
         -D {ONE} -i 5
-        -D {ONE} -l first    ## differs: label-file
-        -D {ONE} --label-add first    ## differs: label-file
-        -D {ONE} --label-del    ## differs: label-file
+        -D {ONE} -l first
+        -D {ONE} --label-add first
+        -D {ONE} --label-del
         -D {ONE} -z
         -D {ONE} -e NEW
         -D {ONE} -b 5
@@ -59,7 +59,7 @@ CASES: list[Case] = [
         -D {ONE} -o id
         -D {ONE} -o timestamp
         -D {ONE} -o ktimestamp
-        -D {ONE} -o labels    ## differs: label-file
+        -D {ONE} -o labels
         -D {ONE} -o userspace
         -D -o xml
         -D --tuple-src 1.2.3.4

@@ -39,7 +39,7 @@ CASES: list[Case] = [
         -L expect -w 0
         -L expect -w 1
         -L expect -n
-        -L expect -l first    ## differs: label-file
+        -L expect -l first
         -L expect -z
         -L expect -e NEW
         -L expect -o xml

@@ -28,7 +28,7 @@ CASES: list[Case] = [
         -G {TUPLE} --reply-zone 1
         -G {TUPLE} -n
         -G {TUPLE} -n 1.2.3.4
-        -G {TUPLE} -l first    ## differs: label-file
+        -G {TUPLE} -l first
         -G {TUPLE} -c 5
         -G {TUPLE} --id 5    ## differs: crash
         -G {TUPLE} -z

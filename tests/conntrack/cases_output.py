@@ -12,16 +12,9 @@ FORMS = ["extended", "xml", "timestamp", "id", "ktimestamp", "labels", "userspac
 PAIRS = [",".join(pair) for pair in combinations(FORMS, 2)]
 
 CASES: list[Case] = [
-    *reads("mixed", "\n".join(f"-L -o {form}" for form in [*FORMS, "save"] if form != "labels")),
-    *reads("mixed", "-L -o labels    ## differs: label-file"),
+    *reads("mixed", "\n".join(f"-L -o {form}" for form in [*FORMS, "save"])),
     *reads("mixed", "\n".join(f"-L -o {form}" for form in [*FORMS, "save"]), labels=True),
-    *reads("mixed", "\n".join(f"-L -p tcp --dport 22 -o {pair}" for pair in PAIRS if "labels" not in pair)),
-    *reads(
-        "mixed",
-        "\n".join(
-            f"-L -p tcp --dport 22 -o {pair}  ## differs: label-file" for pair in PAIRS if "labels" in pair
-        ),
-    ),
+    *reads("mixed", "\n".join(f"-L -p tcp --dport 22 -o {pair}" for pair in PAIRS)),
     *reads(
         "mixed",
         """
@@ -52,7 +45,7 @@ CASES: list[Case] = [
         -L -o t -d 10.1.0.3
         -L -o i -d 10.1.0.3
         -L -o k -d 10.1.0.3
-        -L -o l -d 10.1.0.3    ## differs: label-file
+        -L -o l -d 10.1.0.3
         -L -o u -d 10.1.0.3
         -L -o extended -o id -d 10.1.0.3
         -L -o xml -o id -d 10.1.0.3

@@ -70,9 +70,9 @@ CASES: list[Case] = [
         -U {ONE} -c 5
         -U -c 5
         -U {ONE} --id 5    ## as: -U {ONE} -i 5
-        -U {ONE} -l first    ## differs: label-file
-        -U {ONE} --label-add first    ## differs: label-file
-        -U {ONE} --label-del    ## differs: label-file
+        -U {ONE} -l first
+        -U {ONE} --label-add first
+        -U {ONE} --label-del
         -U {ONE} -z
         -U {ONE} -e NEW
         -U {ONE} -b 5
@@ -80,7 +80,7 @@ CASES: list[Case] = [
         -U {ONE} -m 5 -o extended,id
         -U {ONE} -m 5 -o save
         -U {ONE} -m 5 -o timestamp
-        -U {ONE} -m 5 -o labels    ## differs: label-file
+        -U {ONE} -m 5 -o labels
         -U -s 1.1.1.0/24 -m 5
         -U -s 1.1.1.0/24 -t 900
         -U -s 1.1.1.9 --mask-src 255.255.255.0 -m 5

@@ -42,12 +42,6 @@ def _crash(first: Outcome, second: Outcome) -> tuple[Outcome, Outcome]:
     return first, second
 
 
-def _label_file(first: Outcome, second: Outcome) -> tuple[Outcome, Outcome]:
-    ours = "cannot read the label names in /etc/xtables/connlabel.conf: No such file or directory"
-    errors = first.result.errors.replace("nfct_labelmap_new: No such file or directory", ours)
-    return first.with_result(errors=errors), second
-
-
 def _load_line(first: Outcome, second: Outcome) -> tuple[Outcome, Outcome]:
     return first, second.with_result(errors=re.sub(r"VERSION: line \d+: ", "VERSION: ", second.result.errors))
 
@@ -87,7 +81,6 @@ def _sctp_tags(first: Outcome, second: Outcome) -> tuple[Outcome, Outcome]:
 
 DIFFERENCES: dict[str, Difference] = {
     "crash": Difference("Ends by a segmentation fault", _crash),
-    "label-file": Difference("`nfct_labelmap_new`", _label_file),
     "load-line": Difference("no line number", _load_line),
     "update-answers": Difference("prints some of the flows", _update_answers),
     "update-without-family": Difference("`-U` without an address or `-f`", _update_without_family),
