@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pyconntrack.cli.conntrack_messages import SEE_HELP, TITLE, CommandFailedError, failed
+from pyconntrack.cli.conntrack_messages import SEE_HELP, TITLE, CommandFailedError, failed, tell
+from pyconntrack.cli.program import begin
 from pyconntrack.core.command_line import (
     COMMAND_ADD,
     COMMAND_COUNT,
@@ -34,15 +35,18 @@ from pyconntrack.kernel.errors import ConntrackError
 Command = Callable[[CommandLine], int]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, those of the process if None. Returns the exit status."""
-    words = [os.fsencode(word) for word in (sys.argv[1:] if argv is None else argv)]
+def main() -> int:
+    """Run the command with the arguments of the process. Returns the exit status."""
+    begin()
+    return run([os.fsencode(word) for word in sys.argv[1:]])
+
+
+def run(words: Sequence[bytes]) -> int:
+    """Run the command with these arguments. Returns the exit status."""
     try:
-        status = run(words)
+        status = carry_out(words)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        return _end_quietly()
     except CommandFailedError as error:
         return _complain(str(error), error.status, usage=error.usage)
     except CommandLineError as error:
@@ -52,11 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(failed(error.errno or 0)), 1)
     except OSError as error:
         return _complain(_of_system(error), 1)
-    except KeyboardInterrupt:
-        return 130
 
 
-def run(words: Sequence[bytes]) -> int:
+def carry_out(words: Sequence[bytes]) -> int:
     """Carry out one command line. Returns the exit status.
 
     Raises CommandLineError, CommandFailedError, OSError.
@@ -134,37 +136,24 @@ def _help(_: CommandLine) -> int:
 
 def _warn(warnings: Sequence[str]) -> None:
     for text in warnings:
-        sys.stderr.write(f"{text}\n")
+        tell(f"{text}\n")
 
 
 def _complain(text: str, status: int, *, usage: bool = False) -> int:
     """Tell of an error, behind what was printed if that can be written at all."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        return _end_quietly()
     except OSError:
         # Python must not try to flush once more.
         sys.stdout = None
-    sys.stderr.write(f"{TITLE}: {text}\n")
-    if usage:
-        sys.stderr.write(f"{SEE_HELP}\n")
+    hint = f"{SEE_HELP}\n" if usage else ""
+    tell(f"{TITLE}: {text}\n{hint}")
     return status
 
 
 def _of_system(error: OSError) -> str:
     place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
     return f"{place}{error.strerror or error}"
-
-
-def _end_quietly() -> int:
-    """The output's reader, like head(1), had enough: end as a program does that lets SIGPIPE kill it."""
-    import signal
-
-    sys.stdout = None
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)
-    return 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pyconntrack.cli.conntrack_messages import say
+from pyconntrack.cli.conntrack_messages import say, tell
 from pyconntrack.cli.conntrack_output import ExpectationOutput, FlowOutput
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.command_line import (
@@ -81,14 +81,14 @@ def _tell_buffer(line: CommandLine, events: EventStream) -> None:
     """What came of `-b`, in the kernel's measure, which is twice what was asked for."""
     if line.buffer_size is not None:
         size = 2 * events.socket.receive_buffer
-        sys.stderr.write(f"NOTICE: Netlink socket buffer size has been set to {size} bytes.\n")
+        tell(f"NOTICE: Netlink socket buffer size has been set to {size} bytes.\n")
 
 
 def _read(events: Stream[B, E], batch: B) -> None:
     try:
         events.read(batch)
     except MessagesLostError:
-        sys.stderr.write(_OVERRUN)
+        tell(_OVERRUN)
 
 
 def _wait(events: EventStream | ExpectationEvents, stop: int) -> bool:

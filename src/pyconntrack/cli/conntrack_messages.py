@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -35,7 +36,13 @@ class CommandFailedError(Exception):
 def say(text: str) -> None:
     """A line on standard error, behind what was printed so far."""
     sys.stdout.flush()
-    sys.stderr.write(f"{TITLE}: {text}\n")
+    tell(f"{TITLE}: {text}\n")
+
+
+def tell(text: str) -> None:
+    """Text to standard error, as it is; nobody hears of it where that cannot be written."""
+    with contextlib.suppress(OSError):
+        os.write(2, os.fsencode(text))
 
 
 def reason(number: int) -> str:

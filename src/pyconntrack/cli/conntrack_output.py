@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyconntrack.cli.conntrack_labels import find_labels
+from pyconntrack.cli.conntrack_messages import tell
 from pyconntrack.core import output
 from pyconntrack.core.command_line import (
     COMMAND_DELETE,
@@ -130,7 +131,7 @@ def _label_names(line: CommandLine, form: int) -> LabelNames | None:
     except OSError as error:
         # Where an option named one, this was said before.
         if line.output & OUTPUT_LABELS and not any(line.has(name) for name in _LABEL_OPTIONS):
-            sys.stderr.write(f"nfct_labelmap_new: {error.strerror}\n")
+            tell(f"nfct_labelmap_new: {error.strerror}\n")
         return None
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from pyconntrack.cli.nfct_words import CommandError, UsageError
+from pyconntrack.cli.program import begin
 from pyconntrack.version import VERSION
 
 # In the order in which an abbreviation is looked up.
@@ -64,9 +64,7 @@ conditions; see LICENSE file distributed in this package for details.
 
 def main() -> int:
     """Run the command with the arguments of the process. Returns the exit status."""
-    # As a C program: a closed pipe and Ctrl-C end it at once, without a word.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    begin()
     return run(sys.argv[1:])
 
 
@@ -139,8 +137,6 @@ def _known(word: str, known: Sequence[str]) -> str | None:
 
 def _write(texts: list[str]) -> None:
     """To standard output, in the bytes that names came in. Raises CommandError."""
-    if sys.stdout is None:
-        return
     try:
         for text in texts:
             sys.stdout.buffer.write(os.fsencode(text))
