@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyconntrack.core import command_line
+from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.command_line import CommandLineError, parse
 from tests.core.support_command_line import Labels, labels, no_labels, parsed, refused
 
@@ -106,6 +109,10 @@ def test_command_and_table(line: str, command: str, table: str) -> None:
         ("-I -p tcp " + TUPLE, "You need to supply the `--timeout' option for this command"),
         ("-I -p tcp -t 9 " + TUPLE, "You need to supply the `--state' option for this command"),
         (f"-I {FLOW} -t 9 -c 5", "Illegal option `--secmark' with this command"),
+        (f"-I {FLOW} -t 9 -s 192.0.2.1/31", "Illegal option `--mask-src' with this command"),
+        ("-L -p tcp --state CLOSE -p udp", "Illegal option `--state' with this command"),
+        ("-D -p icmp --icmp-type 8 -p tcp", "Illegal option `--icmp-type' with this command"),
+        ("-D -p tcp --sport 5 -p 50", "Illegal option `--sport' with this command"),
         ("-L -p tcp --tuple-port-src 1", "Illegal option `--tuple-port-src' with this command"),
         ("-L -p gre --mask-key-src 1", "Illegal option `--mask-key-src' with this command"),
         (f"-G -p icmpv6 {TUPLE}", "You need to supply the `--icmpv6-type' option for this command"),
@@ -146,6 +153,11 @@ def test_refused(line: str, message: str) -> None:
             "cannot use --label-add and --label-del at the same time",
         ),
         ("-L -u UNSET", "Operation failed: invalid parameters"),
+        ("-I -p icmp -t 9 -s ::1 -d ::2 --icmp-type 8 --icmp-code 0", "Operation failed: invalid parameters"),
+        (
+            f"-A -p icmpv6 -t 9 {TUPLE} --icmpv6-type 8 --icmpv6-code 0",
+            "Operation failed: invalid parameters",
+        ),
         (
             "-G -p udp -r 192.0.2.1 -q 192.0.2.2 --reply-port-src 1 --reply-port-dst 2",
             "Operation failed: invalid parameters",
@@ -221,7 +233,7 @@ def test_numbers_and_flags_of_the_whole_line() -> None:
         line.has("bogus")
 
 
-def created(line: str) -> dict[str, object]:
+def created(line: str) -> dict[str, Any]:
     return dict(parsed(line).template.unpack(0))
 
 
@@ -313,7 +325,8 @@ def test_expectation() -> None:
 def test_which_lines_name_one_flow() -> None:
     assert parsed(f"-D {FLOW}").names_one_flow
     assert not parsed(f"-D {TUPLE} -p udp --sport 1").names_one_flow
-    assert not parsed("-D -s 192.0.2.1/32 -d 198.51.100.2 -p udp --sport 1 --dport 2").names_one_flow
+    assert not parsed("-D -s 192.0.2.1/31 -d 198.51.100.2 -p udp --sport 1 --dport 2").names_one_flow
+    assert parsed("-D -s 192.0.2.1/32 -d 198.51.100.2 -p udp --sport 1 --dport 2").names_one_flow
     assert not parsed(f"-D {TUPLE} -p icmp --icmp-type 8").names_one_flow
     assert parsed(f"-D {TUPLE} -p 99").names_one_flow
 
@@ -326,6 +339,66 @@ def test_match_selects_what_the_template_would_create() -> None:
     assert not parsed("-L -m 4").match.matches(flow, 0)
     # What an update sets is no condition.
     assert parsed("-U -m 4 -t 7").match.matches(flow, 0)
+    assert parsed("-D -t 9").match.matches(flow, 0)
+    assert not parsed("-D -t 8").match.matches(flow, 0)
+
+
+@pytest.mark.parametrize(
+    ("created", "matching", "other"),
+    [
+        ("-p gre --srckey 1 --dstkey 2", "-D -p gre --srckey 1 --reply-key-src 2", "-D -p gre --srckey 3"),
+        ("-p gre --srckey 1 --dstkey 2", "-U -p gre --dstkey 2", "-U -p gre --reply-key-dst 2"),
+        (
+            "-p sctp --sport 1 --dport 2 --state HEARTBEAT_SENT --orig-vtag 1 --reply-vtag 2",
+            "-L -p sctp --state HEARTBEAT_SENT",
+            "-L -p sctp --state HEARTBEAT_ACKED",
+        ),
+        (
+            "-p sctp --sport 1 --dport 2 --state CLOSED --orig-vtag 1 --reply-vtag 2",
+            f"-G {TUPLE} -p sctp --sport 1 --dport 2 --orig-vtag 1 --reply-vtag 2",
+            f"-G {TUPLE} -p sctp --sport 1 --dport 2 --reply-vtag 1",
+        ),
+        (
+            "-p tcp --sport 1 --dport 2 --state CLOSE",
+            f"-G {TUPLE} -p tcp --sport 1 --dport 2 --state CLOSE --reply-port-src 2",
+            f"-G {TUPLE} -p tcp --sport 1 --dport 2 --state LISTEN",
+        ),
+    ],
+)
+def test_what_is_accepted_selects(created: str, matching: str, other: str) -> None:
+    flow = parsed(f"-I {TUPLE} -t 9 {created}").template
+    assert parsed(matching).match.matches(flow, 0)
+    assert not parsed(other).match.matches(flow, 0)
+
+
+def test_the_security_mark_and_an_address_of_nat_in_ipv6_select() -> None:
+    destination = bytes([0xFD]) + bytes(15)
+    flow = FlowBatch()
+    addresses = bytes([0xFD]) + bytes(14) + b"\x01", bytes([0xFD]) + bytes(14) + b"\x02"
+    flow.pack(
+        {
+            "original": (10, 17, *addresses, 1, 2, 0, 0, 0),
+            "reply": (10, 17, addresses[1], destination, 2, 1, 0, 0, 0),
+            "status": 0x80 | 0x10,
+            "secmark": 7,
+        }
+    )
+    for line in ("-L -c 7", "-D -n fd00::", "-U -n fd00::", "-E -j fd00::"):
+        assert parsed(line).match.matches(flow, 0)
+    for line in ("-L -c 8", "-D -n fd00::9", "-L -j fd00::9", "-E -g fd00::"):
+        assert not parsed(line).match.matches(flow, 0)
+
+
+def test_the_length_of_a_whole_address_says_nothing() -> None:
+    assert created(f"-I {FLOW} -t 9 -s 192.0.2.1/32") == created(f"-I {FLOW} -t 9")
+    assert parsed("-L -s ::1/128").given == parsed("-L -s ::1").given
+    # The network of the first stays, as with the C tool.
+    flow = parsed(f"-I {FLOW} -t 9").template
+    assert parsed("-L -s 192.0.2.0/24 -s 192.0.2.7/32").match.matches(flow, 0)
+
+
+def test_half_a_reply_is_left_to_the_kernel_to_refuse() -> None:
+    assert created(f"-I {FLOW} -t 9 -n 192.0.2.9 -r 198.51.100.2 -q 192.0.2.9")["reply"][1] == 0
 
 
 WORDS = st.sampled_from(

@@ -170,6 +170,8 @@ SCTP = [
     "SHUTDOWN_SENT",
     "SHUTDOWN_RECD",
     "SHUTDOWN_ACK_SENT",
+    "HEARTBEAT_SENT",
+    "HEARTBEAT_ACKED",
 ]
 DCCP = [
     "NONE",

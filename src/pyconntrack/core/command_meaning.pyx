@@ -10,8 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from pyconntrack.core.expectation_record cimport *
-from pyconntrack.core.match cimport (TRANSLATION_ALL, TRANSLATION_DESTINATION, TRANSLATION_SOURCE, limit_to_commands,
-                                    match_t)
+from pyconntrack.core.match cimport TRANSLATION_ALL, TRANSLATION_DESTINATION, TRANSLATION_SOURCE, match_t
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.option_table cimport *
 from pyconntrack.core.record cimport *
@@ -60,6 +59,11 @@ cdef bint reply_protocol_said(const command_line_t *line) noexcept nogil:
     if protocol_has_ports(<uint8_t>line.protocol) and not is_bare_dccp(line):
         return said_any(line, both(OPTION_REPLY_PORT_SOURCE, OPTION_REPLY_PORT_DESTINATION))
     return True
+
+
+cdef bint half_a_reply(const command_line_t *line) noexcept nogil:
+    return (said_any(line, both(OPTION_REPLY_SOURCE, OPTION_REPLY_DESTINATION))
+            and not reply_protocol_said(line))
 
 
 cdef void complete_reply_protocol(const command_line_t *line, flow_t *flow) noexcept nogil:
@@ -155,7 +159,7 @@ cdef void translate(const command_line_t *line, flow_t *flow) noexcept nogil:
     elif line.command == COMMAND_ADD_ and is_whole_reply(line, flow):
         take_reply_as_nat(line, flow)
         given = has(flow, BIT_SOURCE_NAT_ADDRESS) or has(flow, BIT_DESTINATION_NAT_ADDRESS)
-    if given and said_any(line, both(OPTION_SOURCE, OPTION_DESTINATION)):
+    if given and said_any(line, both(OPTION_SOURCE, OPTION_DESTINATION)) and not half_a_reply(line):
         invert_tuple(&flow.original, &flow.reply)
         flow.reply.zone = zone
 
@@ -300,7 +304,6 @@ cdef void select_translation(const command_line_t *line, match_t *match) noexcep
 cdef void select_attributes(const command_line_t *line, match_t *match) noexcept nogil:
     cdef flow_t *wanted = &match.wanted
     put_attributes(line, wanted)
-    drop(wanted, BIT_TIMEOUT)
     put_if(line, OPTION_SECMARK, wanted, BIT_SECMARK)
     if wanted.status:
         put(wanted, BIT_STATUS)
@@ -323,7 +326,6 @@ cdef void make_match(const command_line_t *line, match_t *match) noexcept nogil:
     if line.command != COMMAND_UPDATE_:
         match.wanted.present |= line.flow.present & ((<uint64_t>1) << BIT_MARK_MASK)
         select_attributes(line, match)
-    limit_to_commands(match)
 
 
 # Expecting.

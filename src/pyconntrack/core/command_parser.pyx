@@ -138,9 +138,10 @@ cdef class Parser:
         elif option == OPTION_REPLY_DESTINATION: place = line.flow.reply.destination
         elif option == OPTION_MASK_SOURCE: place = line.source_mask
         else: place = line.destination_mask
-        if network.has_mask:
-            if mask == NULL:
-                return self.note(WRONG_PREFIX, NULL, option)
+        if network.has_length and mask == NULL:
+            return self.note(WRONG_PREFIX, NULL, option)
+        # The whole address is no network: the length stands for nothing, and may stand where none may.
+        if network.has_length and not network.is_host:
             memcpy(mask, network.mask, 16)
             mask_option = OPTION_MASK_SOURCE if mask == line.source_mask else OPTION_MASK_DESTINATION
             line.given |= option_bit(mask_option)
@@ -163,7 +164,7 @@ cdef class Parser:
         family = read_network(endpoint.address, &network)
         if family < 0:
             return self.note(WRONG_ADDRESS if family == VALUE_BAD_ADDRESS else WRONG_NETMASK, endpoint.address, 0)
-        if network.has_mask:
+        if network.has_length:
             return self.note(WRONG_PREFIX, NULL, option)
         if option != OPTION_DESTINATION_NAT:
             line.has_source_nat_address = True
@@ -361,9 +362,14 @@ cdef class Parser:
             return self.note(WRONG_MASK_WITHOUT_DESTINATION, NULL, 0)
         if given & option_bit(OPTION_ZERO) and given & FILTERS:
             return self.note(WRONG_ZERO_FILTERED, NULL, 0)
-        # A dump by a status that says nothing is refused by the kernel; the reply alone names no flow to get.
+        # A dump by a status that says nothing is refused by the kernel; ICMP of the other family has no reply; the reply
+        # alone names no flow to get.
         if (line.command == COMMAND_LIST_ and given & option_bit(OPTION_STATUS) and line.flow.status == 0
                 and line.status_unset == 0):
+            return self.note(WRONG_PARAMETERS, NULL, 0)
+        if ((line.command == COMMAND_CREATE_ or line.command == COMMAND_ADD_)
+                and (line.protocol == 1 and line.family == FAMILY_IPV6
+                     or line.protocol == 58 and line.family == FAMILY_IPV4)):
             return self.note(WRONG_PARAMETERS, NULL, 0)
         if line.command == COMMAND_GET_ and given & ORIGINAL_ADDRESSES != ORIGINAL_ADDRESSES:
             return self.note(WRONG_PARAMETERS, NULL, 0)

@@ -32,7 +32,3 @@ cdef class FlowMatch:
     cdef match_t match
 
 cdef bint matches(const match_t *match, const flow_t *flow) noexcept nogil
-
-# Drop the conditions that the commands accept but do not compare: secmark, GRE keys, verification tags, DCCP role, what
-# IPv6 addresses were translated to.
-cdef void limit_to_commands(match_t *match) noexcept nogil

@@ -17,7 +17,6 @@ from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX
 from pyconntrack.core.match_encode cimport (
     FIELDS_ADDRESSES,
     FIELDS_OF_PROTOCOL,
-    FIELDS_PORTS,
     encode_match,
     kernel_decides,
 )
@@ -27,9 +26,6 @@ from pyconntrack.core.record cimport *
 SOURCE = TRANSLATION_SOURCE
 DESTINATION = TRANSLATION_DESTINATION
 ALL = TRANSLATION_ALL
-
-cdef enum:
-    IPPROTO_GRE = 47
 
 
 cdef inline bint bits_equal(const uint8_t *first, const uint8_t *second, const uint8_t *mask) noexcept nogil:
@@ -242,20 +238,6 @@ cdef bint matches(const match_t *match, const flow_t *flow) noexcept nogil:
     return match.wanted.present == 0 or attributes_match(match, flow)
 
 
-cdef void limit_to_commands(match_t *match) noexcept nogil:
-    cdef uint8_t protocol = match.wanted.original.protocol
-    drop(&match.wanted, BIT_SECMARK)
-    drop(&match.wanted, BIT_SCTP_VTAG_ORIGINAL)
-    drop(&match.wanted, BIT_SCTP_VTAG_REPLY)
-    drop(&match.wanted, BIT_DCCP_ROLE)
-    if protocol == IPPROTO_GRE:
-        match.original_fields &= ~<uint32_t>FIELDS_PORTS
-        match.reply_fields &= ~<uint32_t>FIELDS_PORTS
-    if match.family == FAMILY_IPV6:
-        drop(&match.wanted, BIT_SOURCE_NAT_ADDRESS)
-        drop(&match.wanted, BIT_DESTINATION_NAT_ADDRESS)
-
-
 cdef class FlowMatch:
     """What a flow must be like: all conditions must hold, and without any, every flow does.
 
@@ -264,10 +246,11 @@ cdef class FlowMatch:
     be set), tcp_state, sctp_state, sctp_vtag_original and _reply, dccp_state, dccp_role. Of the tuples original
     and reply, the fields that `original_fields` and `reply_fields` name (CTA_FILTER_F_*), addresses in the bits
     of their masks, of 4 or 16 bytes; of CTA_FILTER_F_TUPLE_ZONE, the zones are `original_zone` and `reply_zone`,
-    which may be the zone of both directions, too, while those in `values` may not. `translation` is a set of SOURCE and DESTINATION, one of which must be
-    translated, or with ALL each, to the NAT address and port in `values` where there are such. `status_unset`
-    are bits that must not be set, `family` is AF_INET, AF_INET6 or 0 for both. A flow without a mark or a zone
-    counts as one of mark 0, zone 0; what else it lacks, it has not.
+    which may be the zone of both directions, too, while those in `values` may not. `translation` is a set of
+    SOURCE and DESTINATION, one of which must be translated, or with ALL each, to the NAT address and port in
+    `values` where there are such. `status_unset` are bits that must not be set, `family` is AF_INET, AF_INET6
+    or 0 for both. A flow without a mark or a zone counts as one of mark 0, zone 0; what else it lacks, it has
+    not.
 
     Raises ValueError, OverflowError, TypeError.
     """
@@ -315,13 +298,6 @@ cdef class FlowMatch:
                         memcpy(&batch.flows[kept], flow, sizeof(flow_t))
                     kept += 1
             batch.length = kept
-
-    def limit_to_commands(self):
-        """Drop the conditions that the conntrack command accepts but does not compare.
-
-        They are secmark, GRE keys, verification tags, the role of DCCP, and what IPv6 addresses were translated to.
-        """
-        limit_to_commands(&self.match)
 
     def matches(self, FlowBatch batch not None, Py_ssize_t index):
         """Whether the flow at `index` matches. Raises IndexError."""

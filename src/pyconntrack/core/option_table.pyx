@@ -346,9 +346,11 @@ cdef uint64_t options_of_names(uint8_t names) noexcept nogil:
 cdef int check_protocol(int command, int table, int protocol, uint64_t given, bint *missing) noexcept nogil:
     cdef rule_t rule = protocol_rules[command][table]
     cdef uint64_t known = options_of_names(names_of_protocol(protocol))
+    # Of a protocol that was named before this one.
+    cdef uint64_t unknown = given >> PROTOCOL_OPTIONS << PROTOCOL_OPTIONS & ~known
     if protocol == GRE and command == COMMAND_CREATE_ and table == TABLE_EXPECT_:
         rule = gre_expectation_rule
-    return first_wrong(given, rule.forbidden & known, rule.required & known, missing)
+    return first_wrong(given, rule.forbidden & known | unknown, rule.required & known, missing)
 
 
 cdef const char *option_name(int option, int protocol) noexcept nogil:

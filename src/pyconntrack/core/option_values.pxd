@@ -32,7 +32,8 @@ cdef int read_address(const char *text, uint8_t *address) noexcept nogil
 cdef struct network_t:
     uint8_t address[16]
     uint8_t mask[16]
-    bint has_mask                  # a prefix length was given
+    bint has_length                # a prefix length was given
+    bint is_host                   # and it is that of the whole address
 
 # ADDRESS[/LENGTH]. The family, or VALUE_BAD_*.
 cdef int read_network(const char *text, network_t *network) noexcept nogil

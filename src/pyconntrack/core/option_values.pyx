@@ -99,9 +99,9 @@ cdef int read_network(const char *text, network_t *network) noexcept nogil:
     cdef char copy[ADDRESS_TEXT_MAX]
     cdef const char *slash = strchr(text, 47)
     cdef char *end
-    cdef long length
+    cdef long length, whole
     cdef int family
-    network.has_mask = False
+    network.has_length = network.is_host = False
     if slash == NULL:
         return read_address(text, network.address)
     if slash - text >= ADDRESS_TEXT_MAX:
@@ -111,11 +111,13 @@ cdef int read_network(const char *text, network_t *network) noexcept nogil:
     family = read_address(copy, network.address)
     if family < 0 or slash[1] == 0:
         return family
+    whole = 32 if family == FAMILY_IPV4 else 128
     length = strtol(slash + 1, &end, 10)
-    if end[0] != 0 or end == slash + 1 or length < 0 or length > (32 if family == FAMILY_IPV4 else 128):
+    if end[0] != 0 or end == slash + 1 or length < 0 or length > whole:
         return VALUE_BAD_NETMASK
     set_prefix(network.mask, length)
-    network.has_mask = True
+    network.has_length = True
+    network.is_host = length == whole
     return family
 
 
@@ -290,7 +292,7 @@ cdef const char *read_event_list(const char *text, uint8_t *events) noexcept nog
 cdef const char *TCP_STATES = (b"NONE,SYN_SENT,SYN_RECV,ESTABLISHED,FIN_WAIT,CLOSE_WAIT,LAST_ACK,TIME_WAIT,CLOSE,"
                                b"SYN_SENT2")
 cdef const char *SCTP_STATES = (b"NONE,CLOSED,COOKIE_WAIT,COOKIE_ECHOED,ESTABLISHED,SHUTDOWN_SENT,SHUTDOWN_RECD,"
-                                b"SHUTDOWN_ACK_SENT")
+                                b"SHUTDOWN_ACK_SENT,HEARTBEAT_SENT,HEARTBEAT_ACKED")
 cdef const char *DCCP_STATES = b"NONE,REQUEST,RESPOND,PARTOPEN,OPEN,CLOSEREQ,CLOSING,TIMEWAIT,IGNORE,INVALID"
 
 
