@@ -256,6 +256,20 @@ def test_another_flow_with_the_same_tuple_is_not_deleted(table: ConntrackTable, 
     assert len(table) == 1
 
 
+@pytest.mark.parametrize("values", [{}, {"zone": 0}, {"zone": 5}, {"mark": 1}, {"id": 1}])
+def test_a_deletion_without_a_tuple_is_not_one_of_the_table(
+    table: ConntrackTable, values: dict[str, int]
+) -> None:
+    filled(table, 3)
+    nameless = FlowBatch()
+    nameless.pack(values)
+    ((index, number),) = table.delete_batch(nameless)
+    assert (index, number != 0) == (0, True)
+    with pytest.raises(ConntrackError):
+        table.delete(Flow(**values))
+    assert len(table) == 3
+
+
 def test_add_leaves_what_exists(table: ConntrackTable) -> None:
     assert table.add(Flow(udp(1), timeout=100, mark=1))
     assert not table.add(Flow(udp(1), timeout=100, mark=2))

@@ -202,6 +202,9 @@ cdef inline void put_names(writer_t *writer, const flow_t *flow, int command) no
         put_tuple(writer, CTA_TUPLE_ORIG, &flow.original, has(flow, BIT_ORIGINAL_ZONE))
     if has(flow, BIT_REPLY) and (command == IPCTNL_MSG_CT_NEW or not has(flow, BIT_ORIGINAL)):
         put_tuple(writer, CTA_TUPLE_REPLY, &flow.reply, has(flow, BIT_REPLY_ZONE))
+    if command == IPCTNL_MSG_CT_DELETE and not has(flow, BIT_ORIGINAL) and not has(flow, BIT_REPLY):
+        # A deletion without a tuple is one of the whole table, or of the zone: an empty tuple is refused.
+        end_nest(writer, begin_nest(writer, CTA_TUPLE_ORIG))
     if has(flow, BIT_ZONE):
         put_be16(writer, CTA_ZONE, flow.zone)
     if command == IPCTNL_MSG_CT_DELETE and has(flow, BIT_ID):
