@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pyconntrack.cli.conntrack_labels import find_labels
+from pyconntrack.cli.conntrack_load import REQUEST_BYTES
+from pyconntrack.core.load import FULL, Loader
+from pyconntrack.core.requests import RequestBatch
 from testbed import Namespace, Testbed, wait_until
 from tests.conntrack.kernel_table import KernelTable
 from tests.conntrack.scenes import SCENES
@@ -105,6 +109,15 @@ def test_lines_that_the_kernel_refuses_are_told_and_the_rest_is_loaded(
     assert re.findall(r"line (\d+): Operation failed: Such conntrack exists", done.stderr) == ["3", "5"]
     assert len(done.stderr.splitlines()) == 2
     assert len(table.flows()) == 4
+
+
+def test_the_last_line_needs_no_newline_and_no_room_in_the_batch(namespace: Namespace) -> None:
+    lines = [f"-I -s 10.0.{number >> 8}.{number & 255} -d 10.1.0.1 -p 200 -t 1000" for number in range(2000)]
+    loader = Loader(find_labels, requests := RequestBatch(REQUEST_BYTES))
+    loader.feed("\n".join(lines).encode(), final=True)
+    assert loader.fill() == FULL
+    conntrack(namespace, "-R -", input="\n".join(lines[: len(requests) + 1]))
+    assert conntrack(namespace, "-C").stdout == f"{len(requests) + 1}\n"
 
 
 def test_lines_are_carried_out_in_their_order(namespace: Namespace, table: KernelTable) -> None:

@@ -26,7 +26,7 @@ from pyconntrack.kernel.errors import ConntrackError
 from pyconntrack.kernel.socket import ConntrackSocket
 
 _PIECE = 1 << 18
-_REQUEST_BYTES = 65536
+REQUEST_BYTES = 65536
 
 
 def load(line: CommandLine) -> int:
@@ -86,26 +86,25 @@ class _Run:
         self._file = file
         self._socket = socket
         self._progress = progress
-        self._requests = RequestBatch(_REQUEST_BYTES)
+        self._requests = RequestBatch(REQUEST_BYTES)
         socket.set_receive_buffer(self._requests.receive_buffer)
         self._loader = Loader(find_labels, self._requests)
 
     def carry_out(self) -> None:
         """Every line, in its order. Raises OSError."""
         more = True
-        while more:
+        while True:
             found = self._loader.fill()
-            if found == MORE:
-                more = _feed(self._loader, self._file)
-                self._progress.show(self._file.tell())
-            else:
+            if found != MORE:
                 self._send()
                 if found == COMMAND:
                     self._carry_out(self._loader.command, self._loader.line_number)
-        # The last piece, empty, makes a whole line of what has no newline.
-        if self._loader.fill() == COMMAND:
-            self._send()
-            self._carry_out(self._loader.command, self._loader.line_number)
+            elif more:
+                # The last piece, empty, makes a whole line of what has no newline.
+                more = _feed(self._loader, self._file)
+                self._progress.show(self._file.tell())
+            else:
+                break
         self._send()
 
     def _send(self) -> None:
