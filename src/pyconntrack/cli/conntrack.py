@@ -50,6 +50,7 @@ def run(words: Sequence[bytes]) -> int:
     except CommandFailedError as error:
         return _complain(str(error), error.status, usage=error.usage)
     except CommandLineError as error:
+        _warn(error.warnings)
         place = "" if error.line is None else f"line {error.line}: "
         return _complain(f"{place}{error}", error.status, usage=error.usage)
     except ConntrackError as error:
@@ -65,11 +66,7 @@ def carry_out(words: Sequence[bytes]) -> int:
     """
     from pyconntrack.cli.conntrack_labels import find_labels
 
-    try:
-        line = parse(words, find_labels)
-    except CommandLineError as error:
-        _warn(error.warnings)
-        raise
+    line = parse(words, find_labels)
     _warn(line.warnings)
     return command_of(line)(line)
 

@@ -88,6 +88,8 @@ class ExpectationOutput:
         self._flags = expectation_text.EVENT if events else 0
         if line.output & OUTPUT_TIMESTAMP:
             self._flags |= expectation_text.TIME
+        # Expectations have no labels; that there are no names is told all the same.
+        _label_names(line, self._form)
         self._framed = framed and self._form == expectation_text.XML
         self._write = sys.stdout.buffer.write
 
@@ -122,17 +124,19 @@ def _flags(line: CommandLine, form: int, events: bool) -> int:
 
 def _label_names(line: CommandLine, form: int) -> LabelNames | None:
     """Names are shown where they are asked for, or used; -D shows none, as the C tool's does not."""
-    shown = line.output & OUTPUT_LABELS or any(line.has(name) for name in _LABEL_OPTIONS)
+    named = any(line.has(name) for name in _LABEL_OPTIONS)
+    asked = bool(line.output & OUTPUT_LABELS)
     by_the_way = form in (output.SAVE, output.JSON)
-    if not by_the_way and (not shown or line.command == COMMAND_DELETE):
+    if not (named or asked or by_the_way):
         return None
     try:
-        return find_labels(line.label_map_path)
+        names = find_labels(line.label_map_path)
     except OSError as error:
-        # Where an option named one, this was said before.
-        if line.output & OUTPUT_LABELS and not any(line.has(name) for name in _LABEL_OPTIONS):
+        # Where an option named a label, this was said before.
+        if asked and not named:
             tell(f"nfct_labelmap_new: {error.strerror}\n")
         return None
+    return None if line.command == COMMAND_DELETE and not by_the_way else names
 
 
 def _origin_names(batch: FlowBatch) -> dict[int, bytes] | None:

@@ -183,6 +183,8 @@ cdef char *xml_meta(char *out, const expectation_t *e, int flags, int64_t second
         out = write_element(out, b"<class>", e.class_, b"</class>")
     if expectation_has(e, EXPECTATION_ZONE):
         out = write_element(out, b"<zone>", e.zone, b"</zone>")
+    if flags & TEXT_TIME:
+        out = xml_time(out, seconds)
     if expectation_has(e, EXPECTATION_FLAGS):
         if e.flags & EXPECT_PERMANENT:
             out = write_text(out, b"<permanent/>")
@@ -190,8 +192,6 @@ cdef char *xml_meta(char *out, const expectation_t *e, int flags, int64_t second
             out = write_text(out, b"<inactive/>")
         if e.flags & EXPECT_USERSPACE:
             out = write_text(out, b"<userspace/>")
-    if flags & TEXT_TIME:
-        out = xml_time(out, seconds)
     return write_text(out, b"</meta>")
 
 
