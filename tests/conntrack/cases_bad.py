@@ -47,8 +47,10 @@ OPTIONS = """
 
 TAKEN_BY_EVENTS = "-s -d -r -q -p -f -e -o -n -g -j -m -c -w --orig-zone --reply-zone -b -a"
 
+UPDATES = [("-U", "-t 100"), ("-U", "-m 77")]
+
 WITH_EACH_OPTION = [
-    f"{command} {option}"
+    f"{command} {option}" + ("  ## differs: update-without-family" if (command, option) in UPDATES else "")
     for command in [*COMMANDS, "-E", *(f"{letter} expect" for letter in ("-L", "-G", "-C", "-S", "-F"))]
     for option in map(str.strip, OPTIONS.strip().splitlines())
     # What `-E` takes, it does not end.

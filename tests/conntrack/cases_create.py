@@ -206,8 +206,8 @@ ATTRIBUTES = f"""
     -I {OPEN} -n 3.3.3.3:4000
     -I {OPEN} -g 3.3.3.3:4000
     -I {ICMP} --icmp-type 8 --icmp-code 0 --icmp-id 5 -n 3.3.3.3
-    -I {ICMP} --icmp-type 8 --icmp-code 0 --icmp-id 5 -n 3.3.3.3:6
-    -I {SCTP} --state ESTABLISHED --orig-vtag 1 --reply-vtag 2 -g 3.3.3.3:5
+    -I {ICMP} --icmp-type 8 --icmp-code 0 --icmp-id 5 -n 3.3.3.3:6    ## differs: translated-port
+    -I {SCTP} --state ESTABLISHED --orig-vtag 1 --reply-vtag 2 -g 3.3.3.3:5    ## differs: translated-port
     -I {GRE} --srckey 1 --dstkey 2 -n 3.3.3.3
     -I -s 1.1.1.1 -d 2.2.2.2 -p 50 -t 300 -n 3.3.3.3
     -I -s 1.1.1.1 -d 2.2.2.2 -p 50 -t 300 -n 3.3.3.3:5

@@ -72,8 +72,8 @@ CASES: list[Case] = [
         --flu
         -F conntrack
         -Fconntrack
-        -F -f ipv4
-        -F -f ipv6
+        -F -f ipv4    ## differs: flush-family
+        -F -f ipv6    ## differs: flush-family
         -F -s 1.1.1.1
         -F -p tcp
         -F -m 5
@@ -89,8 +89,8 @@ CASES: list[Case] = [
         """
         -D
         -F
-        -F -f ipv4
-        -F -f ipv6
+        -F -f ipv4    ## differs: flush-family
+        -F -f ipv6    ## differs: flush-family
         -F expect
         -D -f ipv4
         -D -f ipv6
@@ -122,7 +122,7 @@ CASES: list[Case] = [
         -D -p sctp --sport 5001
         -D -p dccp
         -D -p gre
-        -D -p gre --srckey 1
+        -D -p gre --srckey 1    ## differs: gre-keys
         -D -p 50
         -D -p 89
         -D -p 200
@@ -150,7 +150,7 @@ CASES: list[Case] = [
         -D -g 192.0.2.2
         -D -g 192.0.2.2:8080
         -D -j 192.0.2.2
-        -D -n fd02::1
+        -D -n fd02::1    ## differs: ipv6-translation
         -D -g [fd02::2]:8080
         -D -n -g
         -D -n -j

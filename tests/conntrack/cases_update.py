@@ -152,11 +152,11 @@ CASES: list[Case] = [
     *changes(
         "mixed",
         """
-        -U -d 10.1.7.1 --label-add second
-        -U -d 10.1.7.1 --label-add second,middle
-        -U -d 10.1.7.1 --label-add second --label-add middle
+        -U -d 10.1.7.1 --label-add second    ## differs: update-answers
+        -U -d 10.1.7.1 --label-add second,middle    ## differs: update-answers
+        -U -d 10.1.7.1 --label-add second --label-add middle    ## differs: update-answers
         -U -d 10.1.7.1 --label-add none
-        -U -d 10.1.7.1 --label-del first
+        -U -d 10.1.7.1 --label-del first    ## differs: update-answers
         -U -d 10.1.7.1 --label-del=first
         -U -d 10.1.7.1 --label-del=first,second
         -U -d 10.1.7.1 --label-del    ## differs: update-answers
@@ -170,7 +170,7 @@ CASES: list[Case] = [
         -U -l last --label-del    ## differs: update-without-family
         -U --label-add middle    ## differs: update-without-family
         -U --label-del    ## differs: update-without-family
-        -U -d fd01::d --label-add 0x10
+        -U -d fd01::d --label-add 0x10    ## differs: update-answers
         -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-add second -m 3 -t 500
         -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del=first -o labels
         """,
