@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +28,9 @@ from pyconntrack.kernel.events import EventStream
 from pyconntrack.kernel.expectation_events import ExpectationEvents
 from pyconntrack.kernel.stream import DEFAULT_BUFFER, B, E, Stream
 
+# Seconds after a printing in which events may gather: one that comes alone is printed at once, and many cost
+# a wake-up for each such span and not for each event.
+_GATHERING = 0.001
 _OVERRUN = """\
 WARNING: We have hit ENOBUFS! We are losing events.
 This message means that the current netlink socket buffer size is too small.
@@ -47,6 +51,7 @@ def follow(line: CommandLine) -> int:
             output.write(batch)
             sys.stdout.flush()
             batch.clear()
+            time.sleep(_GATHERING)
     output.end()
     say(f"{output.count} flow events have been shown.")
     return 0
@@ -61,6 +66,7 @@ def _follow_expectations(line: CommandLine) -> int:
             output.write(batch)
             sys.stdout.flush()
             batch.clear()
+            time.sleep(_GATHERING)
     output.end()
     say(f"{output.count} expectation events have been shown.")
     return 0

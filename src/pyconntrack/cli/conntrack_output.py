@@ -51,7 +51,7 @@ class FlowOutput:
         self.count = 0
         self._form = next((form for asked, form in _FORMS if line.output & asked), output.PLAIN)
         self._flags = _flags(line, self._form, events)
-        self._events = events
+        self._origins = _Origins() if events else None
         self._labels = _label_names(line, self._form)
         self._framed = framed and self._form == output.XML
         self._write = sys.stdout.buffer.write
@@ -62,7 +62,7 @@ class FlowOutput:
             return
         if self._framed and self.count == 0:
             self._write(output.XML_HEAD)
-        names = _origin_names(batch) if self._events else None
+        names = self._origins.names(batch) if self._origins else None
         form, flags, labels, total = self._form, self._flags, self._labels, len(batch)
         for start in range(0, total, _PIECE):
             end = min(start + _PIECE, total)
@@ -139,14 +139,32 @@ def _label_names(line: CommandLine, form: int) -> LabelNames | None:
     return None if line.command == COMMAND_DELETE and not by_the_way else names
 
 
-def _origin_names(batch: FlowBatch) -> dict[int, bytes] | None:
-    """Of the processes that caused these events; most events come from packets, and have none."""
-    ports = output.origins(batch)
-    if not ports:
-        return None
-    from pyconntrack.kernel.process_names import process_names
+class _Origins:
+    """The processes that caused events; most events come from packets, and have none.
 
-    return process_names(ports)
+    To find one costs a look at all processes: what is known is believed for a second.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, bytes | None] = {}
+        self._end = 0.0
+
+    def names(self, batch: FlowBatch) -> dict[int, bytes] | None:
+        """The names by netlink port; None where no event has such an origin."""
+        ports = output.origins(batch)
+        if not ports:
+            return None
+        now = time.monotonic()
+        if now > self._end:
+            self._known, self._end = {}, now + 1
+        self._look_up(ports - self._known.keys())
+        return {port: name for port in ports if (name := self._known[port])}
+
+    def _look_up(self, ports: set[int]) -> None:
+        if ports:
+            from pyconntrack.kernel.process_names import process_names
+
+            self._known |= dict.fromkeys(ports) | process_names(ports)
 
 
 def _now() -> tuple[int, int]:
