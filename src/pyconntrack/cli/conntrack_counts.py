@@ -31,9 +31,10 @@ def count(line: CommandLine) -> int:
         with ConntrackSocket() as socket:
             print(table_statistics(socket).entries)
     except ConntrackError:
-        # Whoever may not ask the kernel may still read the number.
+        # Whoever may not ask the kernel may still read the number, and is told all the same.
         with open(_COUNT_SYSCTL, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes time to load
             print(int(file.read()))
+        raise
     return 0
 
 
@@ -61,6 +62,7 @@ def statistics(line: CommandLine) -> int:
                 _print_counts(values.pop("cpu"), values.items())
     except ConntrackError:
         _print_statistics_file()
+        raise
     return 0
 
 
