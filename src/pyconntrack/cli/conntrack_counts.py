@@ -40,30 +40,36 @@ def count(line: CommandLine) -> int:
 
 def statistics(line: CommandLine) -> int:
     """`-S`: a line for each processor."""
-    if line.table == TABLE_EXPECT:
-        from pyconntrack.kernel.expectations import ExpectationTable
-
-        with ExpectationTable() as expectations:
-            for counts in expectations.processor_statistics():
-                _print_counts(
-                    counts.cpu,
-                    (
-                        ("expect_new", counts.new),
-                        ("expect_create", counts.create),
-                        ("expect_delete", counts.delete),
-                    ),
-                )
-        return 0
     try:
-        with ConntrackSocket() as socket:
-            for processor in processor_statistics(socket):
-                values = processor._asdict()
-                values["chaintoolong"] = values.pop("chain_too_long")
-                _print_counts(values.pop("cpu"), values.items())
+        if line.table == TABLE_EXPECT:
+            _print_expectation_statistics()
+        else:
+            _print_flow_statistics()
     except ConntrackError:
         _print_statistics_file()
         raise
     return 0
+
+
+def _print_flow_statistics() -> None:
+    with ConntrackSocket() as socket:
+        for processor in processor_statistics(socket):
+            values = processor._asdict()
+            values["chaintoolong"] = values.pop("chain_too_long")
+            _print_counts(values.pop("cpu"), values.items())
+
+
+def _print_expectation_statistics() -> None:
+    from pyconntrack.kernel.expectations import ExpectationTable
+
+    with ExpectationTable() as expectations:
+        for counts in expectations.processor_statistics():
+            names = (
+                ("expect_new", counts.new),
+                ("expect_create", counts.create),
+                ("expect_delete", counts.delete),
+            )
+            _print_counts(counts.cpu, names)
 
 
 def _print_statistics_file() -> None:
