@@ -24,7 +24,7 @@ from pyconntrack import (
 )
 from pyconntrack.core.changes import FlowChange
 from pyconntrack.kernel import table as table_module
-from pyconntrack.kernel.changing import count_done, delete_steps
+from pyconntrack.kernel.changing import count_done, delete_steps, update_steps
 from pyconntrack.kernel.filter import Selection
 from pyconntrack.kernel.socket import ConntrackSocket
 from testbed import Testbed
@@ -238,6 +238,19 @@ def test_what_ended_meanwhile_is_no_failure(table: ConntrackTable, namespace: Na
     with ConntrackSocket(namespace=namespace.name) as socket:
         assert count_done(delete_steps(socket, None, too_late)) == 8
     assert len(table) == 0
+
+
+def test_bits_of_the_mark_that_change_meanwhile_stay(table: ConntrackTable, namespace: Namespace) -> None:
+    filled(table, 1)
+
+    def late(batch: FlowBatch, command: int, flags: int) -> list[tuple[int, int]]:
+        table.update(Flow(udp(0), mark=0x230))
+        return table._execute_all(batch, command, flags)
+
+    with ConntrackSocket(namespace=namespace.name) as socket:
+        change = FlowChange({"mark": 1, "mark_mask": 0xF})
+        assert count_done(update_steps(socket, None, change, late)) == 1
+    assert table.get(udp(0)).mark == 0x231
 
 
 def test_another_flow_with_the_same_tuple_is_not_deleted(table: ConntrackTable, namespace: Namespace) -> None:

@@ -39,8 +39,12 @@ cdef bint change_numbers(const flow_t *values, const flow_t *found, flow_t *requ
     if has(values, BIT_MARK):
         put(request, BIT_MARK)
         mask = values.mark_mask if has(values, BIT_MARK_MASK) else 0xffffffff
-        request.mark = (found.mark & ~mask) ^ values.mark
-        changed = changed or request.mark != found.mark
+        request.mark = values.mark
+        if has(values, BIT_MARK_MASK):
+            # The kernel changes these bits only, so that others that are set meanwhile stay.
+            put(request, BIT_MARK_MASK)
+            request.mark_mask = mask
+        changed = changed or (found.mark & ~mask) ^ values.mark != found.mark
     return changed
 
 
