@@ -161,7 +161,7 @@ CASES: list[Case] = [
         -D -s 10.0.10.1
         -D -d 10.1.0.3 -o extended,id
         -D -d 10.1.0.3 -o xml
-        -D -d 10.1.0.3 -o save
+        -D -d 10.1.0.3 -o save    ## differs: save-whole
         -D -d 10.1.0.3 -o extended,timestamp
         """,
     ),

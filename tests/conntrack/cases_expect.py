@@ -80,10 +80,10 @@ CASES: list[Case] = [
     *changes(
         "expectations",
         f"""
-        -I expect {NEW}
-        --create expect {NEW}
+        -I expect {NEW}    ## differs: expect-protocol
+        --create expect {NEW}    ## differs: expect-protocol
         -A expect {NEW}
-        -I exp {NEW}
+        -I exp {NEW}    ## differs: expect-protocol
         -I expect {MASTER} {TUPLE} {MASK}
         -I expect {MASTER} {TUPLE} -t 200
         -I expect {MASTER} {TUPLE} --mask-src 255.255.255.255 --mask-dst 255.255.255.255 -t 200
@@ -92,17 +92,17 @@ CASES: list[Case] = [
         -I expect {MASTER} --tuple-src 10.1.8.1 --tuple-dst 10.0.10.1 {MASK} -t 200
         -I expect {MASTER} --tuple-src 10.1.8.1/24 --tuple-dst 10.0.10.1 -t 200
         -I expect {MASTER} --tuple-src 10.1.8.1/24 --tuple-dst 10.0.10.1/32 --tuple-port-src 5 --tuple-port-dst 6 -t 200
-        -I expect {MASTER} --tuple-src 10.1.8.0/24 --tuple-dst 10.0.0.0/16 --tuple-port-src 5 --tuple-port-dst 6 --mask-port-src 0 --mask-port-dst 65535 -t 200
+        -I expect {MASTER} --tuple-src 10.1.8.0/24 --tuple-dst 10.0.0.0/16 --tuple-port-src 5 --tuple-port-dst 6 --mask-port-src 0 --mask-port-dst 65535 -t 200    ## differs: expect-protocol
         -I expect {NEW} -w 5
         -I expect {NEW} -m 5
-        -I expect {NEW} -u ASSURED
-        -I expect {NEW} -r 1.2.3.4
+        -I expect {NEW} -u ASSURED    ## differs: expect-protocol
+        -I expect {NEW} -r 1.2.3.4    ## differs: expect-protocol
         -I expect {NEW} -f ipv4
         -I expect {NEW} -f ipv6
         -I expect {NEW} --state ESTABLISHED
         -I expect {NEW} -n 3.3.3.3
         -I expect {NEW} -o xml
-        -I expect {MASTER6} {TUPLE6} {MASK6} -t 200
+        -I expect {MASTER6} {TUPLE6} {MASK6} -t 200    ## differs: expect-protocol
         -I expect {MASTER6} {TUPLE6} {MASK6} -t 200 -f ipv6
         -I expect {MASTER6} {TUPLE} {MASK} -t 200
         -I expect {MASTER} {TUPLE6} {MASK6} -t 200

@@ -78,7 +78,7 @@ CASES: list[Case] = [
         -U {ONE} -b 5
         -U {ONE} -m 5 -o xml
         -U {ONE} -m 5 -o extended,id
-        -U {ONE} -m 5 -o save
+        -U {ONE} -m 5 -o save    ## differs: save-whole
         -U {ONE} -m 5 -o timestamp
         -U {ONE} -m 5 -o labels
         -U -s 1.1.1.0/24 -m 5
