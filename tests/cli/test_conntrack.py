@@ -120,6 +120,14 @@ def test_the_last_line_needs_no_newline_and_no_room_in_the_batch(namespace: Name
     assert conntrack(namespace, "-C").stdout == f"{len(requests) + 1}\n"
 
 
+def test_who_may_not_load_is_told_once(namespace: Namespace) -> None:
+    lines = "".join(f"-I {FLOW.format(number)}\n" for number in range(100))
+    powerless = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    done = conntrack(namespace, "-R -", prefix=powerless, input=lines, status=1)
+    assert done.stderr.count("\n") == 1
+    assert "you must be root" in done.stderr
+
+
 def test_lines_are_carried_out_in_their_order(namespace: Namespace, table: KernelTable) -> None:
     lines = [
         f"-A {FLOW.format(1)}",
@@ -160,6 +168,18 @@ def subscribed(namespace: Namespace) -> bool:
     """Whether somebody listens to netfilter's events (NETLINK_NETFILTER is 12)."""
     rows = namespace.run(["cat", "/proc/net/netlink"]).stdout.splitlines()[1:]
     return any(row.split()[1] == "12" and int(row.split()[3], 16) for row in rows)
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "2147483648", "9223372036854775808", "99999999999999999999"])
+def test_any_size_of_buffer_is_taken(size: str, namespace: Namespace) -> None:
+    follower = subprocess.Popen(namespace.command([*OURS, "-E", "-b", size]), stderr=subprocess.PIPE)
+    try:
+        assert follower.stderr is not None
+        assert b"NOTICE: Netlink socket buffer" in follower.stderr.readline()
+    finally:
+        follower.send_signal(signal.SIGINT)
+        errors = follower.communicate(timeout=30)[1]
+    assert (follower.returncode, errors.count(b"\n")) == (0, 1)
 
 
 def test_an_overrun_is_told_and_events_go_on(namespace: Namespace) -> None:

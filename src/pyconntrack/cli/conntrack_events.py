@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from pyconntrack.cli.conntrack_messages import say, tell
-from pyconntrack.cli.conntrack_output import ExpectationOutput, FlowOutput
+from pyconntrack.cli.conntrack_output import ExpectationOutput, FlowOutput, Output
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.command_line import (
     EVENTS_DESTROY,
@@ -31,6 +31,8 @@ from pyconntrack.kernel.stream import DEFAULT_BUFFER, B, E, Stream
 # Seconds after a printing in which events may gather: one that comes alone is printed at once, and many cost
 # a wake-up for each such span and not for each event.
 _GATHERING = 0.001
+# Of an option of a socket, which is an int.
+_MOST_BYTES = 2**31 - 1
 _OVERRUN = """\
 WARNING: We have hit ENOBUFS! We are losing events.
 This message means that the current netlink socket buffer size is too small.
@@ -41,35 +43,30 @@ Please, check --buffer-size in conntrack(8) manpage.
 def follow(line: CommandLine) -> int:
     """`-E`: print events until SIGINT or SIGTERM."""
     if line.table == TABLE_EXPECT:
-        return _follow_expectations(line)
+        told = ExpectationOutput(line, events=True, framed=True)
+        with _stopped() as stop, ExpectationEvents() as expectations:
+            _print(expectations, ExpectationBatch(), told, stop)
+        say(f"{told.count} expectation events have been shown.")
+        return 0
     output = FlowOutput(line, events=True, framed=True)
     with _stopped() as stop, _stream_of_flows(line) as events:
         _tell_buffer(line, events)
-        batch = FlowBatch()
-        while _wait(events, stop):
-            _read(events, batch)
-            output.write(batch)
-            sys.stdout.flush()
-            batch.clear()
-            time.sleep(_GATHERING)
-    output.end()
+        _print(events, FlowBatch(), output, stop)
     say(f"{output.count} flow events have been shown.")
     return 0
 
 
-def _follow_expectations(line: CommandLine) -> int:
-    output = ExpectationOutput(line, events=True, framed=True)
-    with _stopped() as stop, ExpectationEvents() as events:
-        batch = ExpectationBatch()
-        while _wait(events, stop):
-            _read(events, batch)
-            output.write(batch)
-            sys.stdout.flush()
-            batch.clear()
-            time.sleep(_GATHERING)
+def _print(events: Stream[B, E], batch: B, output: Output[B], stop: int) -> None:
+    while _wait(events, stop):
+        try:
+            events.read(batch)
+        except MessagesLostError:
+            tell(_OVERRUN)
+        output.write(batch)
+        sys.stdout.flush()
+        batch.clear()
+        time.sleep(_GATHERING)
     output.end()
-    say(f"{output.count} expectation events have been shown.")
-    return 0
 
 
 def _stream_of_flows(line: CommandLine) -> EventStream:
@@ -78,7 +75,7 @@ def _stream_of_flows(line: CommandLine) -> EventStream:
         new=bool(wanted & EVENTS_NEW),
         update=bool(wanted & EVENTS_UPDATE),
         destroy=bool(wanted & EVENTS_DESTROY),
-        receive_buffer=line.buffer_size or DEFAULT_BUFFER,
+        receive_buffer=DEFAULT_BUFFER if line.buffer_size is None else min(line.buffer_size, _MOST_BYTES),
         selected=line.match,
     )
 
@@ -90,14 +87,7 @@ def _tell_buffer(line: CommandLine, events: EventStream) -> None:
         tell(f"NOTICE: Netlink socket buffer size has been set to {size} bytes.\n")
 
 
-def _read(events: Stream[B, E], batch: B) -> None:
-    try:
-        events.read(batch)
-    except MessagesLostError:
-        tell(_OVERRUN)
-
-
-def _wait(events: EventStream | ExpectationEvents, stop: int) -> bool:
+def _wait(events: Stream[B, E], stop: int) -> bool:
     """Wait for events; False where a signal asked for the end."""
     ready, _, _ = select.select([events, stop], [], [])
     return stop not in ready
