@@ -89,7 +89,7 @@ def _tell_buffer(line: CommandLine, events: EventStream) -> None:
 
 def _wait(events: Stream[B, E], stop: int) -> bool:
     """Wait for events; False where a signal asked for the end."""
-    ready, _, _ = select.select([events, stop], [], [])
+    ready, _, _ = select.select([events.fileno(), stop], [], [])
     return stop not in ready
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pyconntrack.cli.conntrack_labels import find_labels
 from pyconntrack.cli.conntrack_messages import tell
@@ -39,6 +39,18 @@ _FLAGS = (
     (OUTPUT_ID, output.ID),
     (OUTPUT_KERNEL_TIMESTAMP, output.TIMESTAMPS),
 )
+
+
+Batch = TypeVar("Batch", contravariant=True)
+
+
+class Output(Protocol[Batch]):
+    """What prints batches of something."""
+
+    count: int
+
+    def write(self, batch: Batch, /) -> None: ...
+    def end(self) -> None: ...
 
 
 class FlowOutput:

@@ -4,13 +4,13 @@
 import errno
 import os
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_codec import decode, encode, receive_expectations, table_request
 from pyconntrack.core.kernel_codec import DONE, ERROR, INTERRUPTED
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
 from pyconntrack.kernel.socket import ConntrackSocket
 from pyconntrack.kernel.stream import DEFAULT_BUFFER
@@ -70,7 +70,7 @@ class ExpectationStatistics(NamedTuple):
     delete: int = 0
 
 
-class ExpectationTable:
+class ExpectationTable(Closing):
     """The table: iterate it, read, create and delete expectations, follow events. A context manager.
 
     `namespace` as for ConntrackSocket. An instance serves one thread at a time. Everything raises
@@ -81,14 +81,6 @@ class ExpectationTable:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace
         self._socket = ConntrackSocket(namespace=namespace)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket. Harmless a second time."""

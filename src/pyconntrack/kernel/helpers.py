@@ -3,10 +3,9 @@
 
 import errno
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 from pyconntrack.core.netlink import attributes
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.netlink_attributes import nested, number, number8, number16, number32, string, text
 from pyconntrack.kernel.subsystem import DELETE, GET, NEW, NLM_F_ACK, NLM_F_CREATE, Subsystem
 from pyconntrack.model.userspace_helper import (
@@ -29,7 +28,7 @@ _MEANINGS = {
 }
 
 
-class UserspaceHelpers:
+class UserspaceHelpers(Closing):
     """The user-space helpers of the kernel: iterate them, get, add, disable and delete.
 
     All network namespaces share them (seen with Linux 6.1). A context manager. `namespace` as for
@@ -41,14 +40,6 @@ class UserspaceHelpers:
         self._subsystem = Subsystem(
             NFNL_SUBSYS_CTHELPER, "nfnetlink_cthelper", "user-space helper", _MEANINGS, namespace
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket. Harmless a second time."""

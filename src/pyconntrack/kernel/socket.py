@@ -5,10 +5,9 @@ import errno
 import os
 import select
 import socket
-from types import TracebackType
-from typing import Self
 
 from pyconntrack.core.netlink import acknowledgement, messages
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
 
 # linux/netlink.h
@@ -39,7 +38,7 @@ NAMED_NAMESPACES = "/run/netns"
 RECEIVE_SIZE = 65536
 
 
-class ConntrackSocket:
+class ConntrackSocket(Closing):
     """A bound socket of NETLINK_NETFILTER, not inherited by children. A context manager.
 
     `namespace` is a name under /run/netns or a path such as /proc/PID/ns/net; the socket belongs to it for
@@ -68,14 +67,6 @@ class ConntrackSocket:
         except OSError as error:
             self.socket.close()
             raise conntrack_error(error.errno or 0) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the descriptor. Harmless a second time."""

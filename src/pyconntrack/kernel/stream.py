@@ -2,10 +2,10 @@
 """Events of the kernel, waited for and awaited: what the streams of flows and of expectations share."""
 
 import errno
-from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.socket import ConntrackSocket
 
@@ -24,7 +24,7 @@ B = TypeVar("B", bound=Batch)
 E = TypeVar("E")
 
 
-class Stream(Generic[B, E]):
+class Stream(Closing, Generic[B, E]):
     """Events from the moment of its making: `for event in stream`, `async for event in stream`, or read() for
     batches.
 
@@ -49,14 +49,6 @@ class Stream(Generic[B, E]):
     def _event(self, batch: B, index: int) -> E:
         """What a person holds of the record at `index`."""
         raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the subscription. Harmless a second time."""

@@ -3,11 +3,11 @@
 
 import errno
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import decode, encode, prepare_creates, prepare_updates
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.dump import Dump
 from pyconntrack.kernel.errors import FlowExistsError, conntrack_error
 from pyconntrack.kernel.events import EventStream
@@ -41,7 +41,7 @@ DUMP_ATTEMPTS = 5
 FLUSH_BY_FILTER = (6, 11)
 
 
-class ConntrackTable:
+class ConntrackTable(Closing):
     """The table: iterate it, read, create, change and delete flows, follow events. A context manager.
 
     `namespace` as for ConntrackSocket. An instance serves one thread at a time. Everything raises
@@ -52,14 +52,6 @@ class ConntrackTable:
         self.namespace = namespace
         self._socket = ConntrackSocket(namespace=namespace)
         self._requests: RequestBatch | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket. Harmless a second time."""

@@ -3,10 +3,9 @@
 
 import errno
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 from pyconntrack.core.netlink import attributes
+from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.netlink_attributes import nested, number, number8, number16, number32, string, text
 from pyconntrack.kernel.subsystem import (
     DELETE,
@@ -30,7 +29,7 @@ _MEANINGS = {
 }
 
 
-class TimeoutPolicies:
+class TimeoutPolicies(Closing):
     """The timeout policies of a network namespace: iterate them, get, add, replace and delete by name.
 
     A rule attaches one to flows: `iptables -t raw -A PREROUTING -p tcp -j CT --timeout NAME`. A context
@@ -42,14 +41,6 @@ class TimeoutPolicies:
         self._subsystem = Subsystem(
             NFNL_SUBSYS_CTNETLINK_TIMEOUT, "nfnetlink_cttimeout", "timeout policy", _MEANINGS, namespace
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket. Harmless a second time."""
