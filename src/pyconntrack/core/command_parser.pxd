@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Takes the words of conntrack's command line."""
 
+cimport cython
+
 from pyconntrack.core.command_meaning cimport command_line_t
 
 # What is wrong with a command line. The messages are in command_line.pyx.
@@ -52,6 +54,7 @@ cdef struct problem_t:
     int option                     # the option meant, where the message names it
     char text[1025]                # the text meant, cut where it is longer
 
+@cython.final
 cdef class Parser:
     """Takes the words of one command line after the other."""
 

@@ -36,8 +36,9 @@ cdef inline uint32_t swapped(uint32_t vtag) noexcept nogil:
 
 cdef bint is_endpoint(const char *text) noexcept nogil:
     cdef endpoint_t endpoint
-    cdef network_t network
-    return read_endpoint(text, &endpoint) == 0 and read_network(endpoint.address, &network) > 0
+    cdef uint8_t address[16]
+    cdef prefix_t prefix
+    return read_endpoint(text, &endpoint) == 0 and read_network(endpoint.address, address, &prefix) > 0
 
 
 cdef class Parser:
@@ -49,11 +50,12 @@ cdef class Parser:
         cdef scanner_t scanner
         cdef const char *argument
         cdef int option, wrong, joined
+        cdef uint8_t names = NAMES_GENERAL
         memset(&self.line, 0, sizeof(command_line_t))
         self.line.protocol = -1
         scanner = scanner_t(words, count, 0, program, NULL, NULL, NULL)
         while True:
-            option = scan(&scanner, NAMES_GENERAL | names_of_protocol(self.line.protocol), &argument, &joined)
+            option = scan(&scanner, names, &argument, &joined)
             if option == SCAN_END:
                 return self.check()
             if option == SCAN_UNKNOWN:
@@ -65,6 +67,8 @@ cdef class Parser:
             wrong = self.take(option, argument, joined)
             if wrong:
                 return wrong
+            if option == OPTION_PROTOCOL:
+                names = NAMES_GENERAL | names_of_protocol(self.line.protocol)
 
     cdef int note(self, int wrong, const char *text, int option) noexcept nogil:
         cdef size_t length = 0
@@ -124,12 +128,10 @@ cdef class Parser:
 
     cdef int take_address(self, int option, const char *text) noexcept nogil:
         cdef command_line_t *line = &self.line
-        cdef network_t network
+        cdef prefix_t prefix
         cdef uint8_t *place = NULL
         cdef uint8_t *mask = NULL
-        cdef int mask_option = 0, family = read_network(text, &network)
-        if family < 0:
-            return self.note(WRONG_ADDRESS if family == VALUE_BAD_ADDRESS else WRONG_NETMASK, text, 0)
+        cdef int mask_option, family
         if option == OPTION_SOURCE: place, mask = line.flow.original.source, line.source_mask
         elif option == OPTION_DESTINATION: place, mask = line.flow.original.destination, line.destination_mask
         elif option == OPTION_TUPLE_SOURCE: place, mask = line.expected.source, line.source_mask
@@ -138,20 +140,23 @@ cdef class Parser:
         elif option == OPTION_REPLY_DESTINATION: place = line.flow.reply.destination
         elif option == OPTION_MASK_SOURCE: place = line.source_mask
         else: place = line.destination_mask
-        if network.has_length and mask == NULL:
+        family = read_network(text, place, &prefix)
+        if family < 0:
+            return self.note(WRONG_ADDRESS if family == VALUE_BAD_ADDRESS else WRONG_NETMASK, text, 0)
+        if prefix.is_given and mask == NULL:
             return self.note(WRONG_PREFIX, NULL, option)
         # The whole address is no network: the length stands for nothing, and may stand where none may.
-        if network.has_length and not network.is_host:
-            memcpy(mask, network.mask, 16)
+        if prefix.is_given and not prefix.is_whole:
+            memcpy(mask, prefix.mask, 16)
             mask_option = OPTION_MASK_SOURCE if mask == line.source_mask else OPTION_MASK_DESTINATION
             line.given |= option_bit(mask_option)
-        memcpy(place, network.address, 16)
         return self.take_family(family)
 
     cdef int take_translation(self, int option, const char *text, int joined) noexcept nogil:
         cdef command_line_t *line = &self.line
         cdef endpoint_t endpoint
-        cdef network_t network
+        cdef uint8_t address[16]
+        cdef prefix_t prefix
         cdef int wrong, family
         # What is joined to the letter and is no address is no fault, for the C tool does not look at it.
         if text == NULL or (joined == JOINED_TO_LETTER and not is_endpoint(text)):
@@ -161,21 +166,21 @@ cdef class Parser:
         if wrong == VALUE_NO_ADDRESS_IN_BRACKETS: return self.note(WRONG_NO_ADDRESS_IN_BRACKETS, NULL, 0)
         if wrong == VALUE_NO_PORT: return self.note(WRONG_NO_PORT, NULL, 0)
         if wrong == VALUE_BAD_PORT: return self.note(WRONG_PORT, endpoint.port_text, 0)
-        family = read_network(endpoint.address, &network)
+        family = read_network(endpoint.address, address, &prefix)
         if family < 0:
             return self.note(WRONG_ADDRESS if family == VALUE_BAD_ADDRESS else WRONG_NETMASK, endpoint.address, 0)
-        if network.has_length:
+        if prefix.is_given:
             return self.note(WRONG_PREFIX, NULL, option)
         if option != OPTION_DESTINATION_NAT:
             line.has_source_nat_address = True
-            memcpy(line.flow.source_nat_address, network.address, 16)
+            memcpy(line.flow.source_nat_address, address, 16)
             put(&line.flow, BIT_SOURCE_NAT_ADDRESS)
             if endpoint.port_text != NULL:
                 line.flow.source_nat_port = endpoint.port
                 put(&line.flow, BIT_SOURCE_NAT_PORT)
         if option != OPTION_SOURCE_NAT:
             line.has_destination_nat_address = True
-            memcpy(line.flow.destination_nat_address, network.address, 16)
+            memcpy(line.flow.destination_nat_address, address, 16)
             put(&line.flow, BIT_DESTINATION_NAT_ADDRESS)
             if endpoint.port_text != NULL:
                 line.flow.destination_nat_port = endpoint.port

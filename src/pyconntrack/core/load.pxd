@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Lines of conntrack's command language, into requests."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from pyconntrack.core.command_parser cimport Parser
@@ -16,6 +17,7 @@ cdef struct origin_t:              # of a request
     uint64_t line
     uint8_t command
 
+@cython.final
 cdef class Loader:
     cdef Parser parser
     cdef RequestBatch requests     # None: the lines are only checked

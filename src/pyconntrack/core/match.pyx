@@ -191,6 +191,13 @@ cdef enum:
     LAST_STATE_BIT = BIT_DCCP_ROLE
 
 
+cdef bint secmark_matches(const flow_t *wanted, const flow_t *flow) noexcept nogil:
+    """Linux 2.6.37 and newer tell the context for a mark, and not its number."""
+    if has(flow, BIT_SECMARK):
+        return flow.secmark == wanted.secmark
+    return wanted.secmark == 0 and not has(flow, BIT_SECURITY_CONTEXT)
+
+
 cdef bint attributes_match(const match_t *match, const flow_t *flow) noexcept nogil:
     cdef const flow_t *wanted = &match.wanted
     cdef uint32_t mask
@@ -211,7 +218,7 @@ cdef bint attributes_match(const match_t *match, const flow_t *flow) noexcept no
     if (has(wanted, BIT_REPLY_ZONE)
             and (flow.reply.zone if has(flow, BIT_REPLY_ZONE) else 0) != wanted.reply.zone):
         return False
-    if has(wanted, BIT_SECMARK) and (not has(flow, BIT_SECMARK) or flow.secmark != wanted.secmark):
+    if has(wanted, BIT_SECMARK) and not secmark_matches(wanted, flow):
         return False
     if has(wanted, BIT_ID) and (not has(flow, BIT_ID) or flow.id != wanted.id):
         return False
@@ -249,8 +256,8 @@ cdef class FlowMatch:
     which may be the zone of both directions, too, while those in `values` may not. `translation` is a set of
     SOURCE and DESTINATION, one of which must be translated, or with ALL each, to the NAT address and port in
     `values` where there are such. `status_unset` are bits that must not be set, `family` is AF_INET, AF_INET6
-    or 0 for both. A flow without a mark or a zone counts as one of mark 0, zone 0; what else it lacks, it has
-    not.
+    or 0 for both. A flow without a mark, a zone or a security mark counts as one
+    of 0; what else it lacks, it has not.
 
     Raises ValueError, OverflowError, TypeError.
     """

@@ -29,14 +29,13 @@ cdef bint read_mark(const char *text, uint32_t *value, uint32_t *mask) noexcept 
 # The family of an address (16 bytes, the rest zero), or VALUE_BAD_ADDRESS.
 cdef int read_address(const char *text, uint8_t *address) noexcept nogil
 
-cdef struct network_t:
-    uint8_t address[16]
-    uint8_t mask[16]
-    bint has_length                # a prefix length was given
-    bint is_host                   # and it is that of the whole address
+cdef struct prefix_t:
+    bint is_given                  # a length was given
+    bint is_whole                  # and it is that of the whole address
+    uint8_t mask[16]               # where one was given
 
 # ADDRESS[/LENGTH]. The family, or VALUE_BAD_*.
-cdef int read_network(const char *text, network_t *network) noexcept nogil
+cdef int read_network(const char *text, uint8_t *address, prefix_t *prefix) noexcept nogil
 
 cdef struct endpoint_t:
     char address[256]              # what must be an address, for read_network and for messages
