@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -271,7 +272,7 @@ def test_another_flow_with_the_same_tuple_is_not_deleted(table: ConntrackTable, 
 
 @pytest.mark.parametrize("values", [{}, {"zone": 0}, {"zone": 5}, {"mark": 1}, {"id": 1}])
 def test_a_deletion_without_a_tuple_is_not_one_of_the_table(
-    table: ConntrackTable, values: dict[str, int]
+    table: ConntrackTable, values: dict[str, Any]
 ) -> None:
     filled(table, 3)
     nameless = FlowBatch()
