@@ -109,9 +109,9 @@ def fits(selection: Values, flow: Values) -> bool:
         found = flow.get(name)
         if name == "mark" and (found or 0) & values.get("mark_mask", 0xFFFFFFFF) != expected:
             return False
-        if name in ("zone", "original_zone") and (found or 0) != expected:
+        if name in ("zone", "original_zone", "secmark") and (found or 0) != expected:
             return False
-        if name in ("secmark", "id") and found != expected:
+        if name == "id" and found != expected:
             return False
         if name == "status" and flow["status"] & expected != expected:
             return False
@@ -302,3 +302,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(BufferError):
         FlowMatch().select(batch, 0)
     view.release()
+
+
+def test_a_security_context_is_a_mark_of_unknown_number() -> None:
+    flow = packed({"security_context": "a:b", "original": (2, 6, bytes(4), bytes(4), 0, 0, 0, 0, 0)})
+    assert not FlowMatch(values={"secmark": 0}).matches(flow, 0)
+    assert FlowMatch().matches(flow, 0)

@@ -99,7 +99,7 @@ class TableFilter(NamedTuple):
     """What flows are selected: all conditions must hold; None is any.
 
     `mark` and `status` are compared in the bits of their masks; without a mask, `mark` in all and `status` in
-    the bits given. `zone` is that of both directions; a flow without a mark or a zone has mark 0, zone 0.
+    the bits given. `zone` is that of both directions; a flow that has no mark, security mark or zone has 0.
     `labels` are numbers, all of which must be set. `source_nat` and `destination_nat` are True for any
     translation of the source or destination, or what it must have become; `any_nat` asks for one of both.
     ICMP counts as translated where it passed the hooks of NAT, as for the conntrack command.
