@@ -72,7 +72,7 @@ CASES: list[Case] = [
         --flu
         -F conntrack
         -Fconntrack
-        -F -f ipv4    ## differs: flush-family
+        -F -f ipv4
         -F -f ipv6    ## differs: flush-family
         -F -s 1.1.1.1
         -F -p tcp

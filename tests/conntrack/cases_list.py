@@ -41,7 +41,10 @@ CASES: list[Case] = [
         -S expect
         """,
     ),
-    *reads("many", "-L\n-L -o xml\n-L -o save ## differs: save-whole\n-L -p tcp --dport 81 -o extended,id\n-C\n-L -m 3"),
+    *reads(
+        "many",
+        "-L\n-L -o xml\n-L -o save ## differs: save-whole\n-L -p tcp --dport 81 -o extended,id\n-C\n-L -m 3",
+    ),
     *reads(
         "empty",
         """
