@@ -36,7 +36,7 @@ class Difference:
 
 
 def _crash(first: Outcome, second: Outcome) -> tuple[Outcome, Outcome]:
-    refused = second.result.status in (0, 2) and "Traceback" not in second.result.errors
+    refused = second.result.status in (0, 1, 2) and "Traceback" not in second.result.errors
     if first.result.status == -signal.SIGSEGV and refused:
         return second, second
     return first, second
