@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import BinaryIO
 
 from pyconntrack.cli.conntrack_flows import create, delete_selected, flush, update_selected
@@ -20,6 +21,7 @@ from pyconntrack.core.command_line import (
     COMMAND_UPDATE,
     TABLE_EXPECT,
     CommandLine,
+    CommandLineError,
 )
 from pyconntrack.core.load import COMMAND, MORE, Loader
 from pyconntrack.core.requests import RequestBatch
@@ -64,11 +66,22 @@ def _copy(file: BinaryIO) -> BinaryIO:
 
 
 def _check(file: BinaryIO) -> None:
-    """Raises CommandLineError for the first line that is wrong."""
+    """Warn of what deserves it. Raises CommandLineError for the first line that is wrong."""
     loader = Loader(find_labels)
-    while _feed(loader, file):
-        loader.fill()
-    loader.fill()
+    more = True
+    while more:
+        more = _feed(loader, file)
+        try:
+            loader.fill()
+        except CommandLineError as error:
+            _warn(error.warnings)
+            raise
+        _warn(loader.take_warnings())
+
+
+def _warn(warnings: list[str]) -> None:
+    for text in warnings:
+        sys.stderr.write(f"{text}\n")
 
 
 def _feed(loader: Loader, file: BinaryIO) -> bool:

@@ -138,7 +138,7 @@ def _label_names(line: CommandLine, form: int) -> LabelNames | None:
     """Names are shown where they are asked for, or used; -D shows none, as the C tool's does not."""
     named = any(line.has(name) for name in _LABEL_OPTIONS)
     asked = bool(line.output & OUTPUT_LABELS)
-    by_the_way = form in (output.SAVE, output.JSON)
+    by_the_way = form == output.SAVE
     if not (named or asked or by_the_way):
         return None
     try:
