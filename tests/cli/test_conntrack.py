@@ -128,6 +128,18 @@ def test_who_may_not_load_is_told_once(namespace: Namespace) -> None:
     assert "you must be root" in done.stderr
 
 
+def test_warnings_about_lines_of_a_file_are_told_once(namespace: Namespace) -> None:
+    lines = ["-D -s 10.0.0.1 -u SRC_NAT", "-D -s 10.0.0.1 -a 10.0.0.2"]
+    warnings = [
+        "WARNING: ignoring SRC_NAT, use --src-nat instead",
+        "WARNING: ignoring -a, deprecated option.",
+    ]
+    told = conntrack(namespace, "-R -", input="\n".join(lines)).stderr.splitlines()
+    assert told == warnings
+    told = conntrack(namespace, "-R -", input="\n".join([*lines, "-X"]), status=2).stderr.splitlines()
+    assert told[:2] == warnings
+
+
 def test_lines_are_carried_out_in_their_order(namespace: Namespace, table: KernelTable) -> None:
     lines = [
         f"-A {FLOW.format(1)}",
