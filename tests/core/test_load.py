@@ -179,6 +179,33 @@ def test_any_lines(lines: list[bytes], cuts: list[int]) -> None:
     assert requests == [told for told in load(text, *cuts) if not told.endswith("requests")]
 
 
+def first_word(text: str) -> str | None:
+    """A letter at a time."""
+    text = text.lstrip(" \t")
+    word, quoted, place = "", False, 0
+    while place < len(text) and (quoted or text[place] not in " \t"):
+        if text[place] == '"':
+            quoted = not quoted
+        else:
+            if quoted and text[place : place + 2] == '\\"':
+                place += 1
+            word += text[place]
+        place += 1
+    return word if text else None
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.text(' \t"\\#!a\x01', max_size=40))
+def test_words_and_quotes(text: str) -> None:
+    word = first_word(text)
+    told = "option `-l' requires an argument" if word is None else f"unknown label '{word}'"
+    assert load(f"-D -l {text}\n-D -l x {text}\n".encode()) == [
+        f"1: {told}",
+        "2: unknown label 'x'",
+        "0 requests",
+    ]
+
+
 @given(LINES)
 def test_a_line_and_a_shells_words_mean_the_same(line: str) -> None:
     words = parse([word.encode() for word in line.split()], labels).template

@@ -36,5 +36,6 @@ cdef class Loader:
     cdef int fill_nogil(self) noexcept nogil
     cdef char *next_line(self, char **line_end) noexcept nogil
     cdef int split(self, char *text) noexcept nogil
+    cdef int add_word(self, const char *word, Py_ssize_t length) noexcept nogil
     cdef int handle(self) noexcept nogil
     cdef bint add(self) noexcept nogil

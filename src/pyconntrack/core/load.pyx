@@ -36,7 +36,7 @@ COMMAND = FILL_COMMAND
 
 
 cdef enum:
-    PADDING = 8                    # bytes behind what was read: a zero for the last word, and what word_end reads
+    PADDING = 8                    # bytes behind what was read: a zero for the last word, and what marks_of reads
     TAB = 9
     RETURN = 13
     SPACE = 32
@@ -45,21 +45,12 @@ cdef enum:
     BACKSLASH = 92
 
 
-cdef inline char *word_end(char *text) noexcept nogil:
-    """The first space, tab, quote or zero, of eight bytes at a time: it reads up to seven behind it."""
+cdef inline uint64_t marks_of(const char *text) noexcept nogil:
+    """Of the next eight bytes, those up to a quote: the high bit of each, the first byte being the lowest."""
     cdef uint64_t eight
-    while True:
-        memcpy(&eight, text, 8)
-        eight = le64toh(eight)
-        # The high bit of the first byte up to a quote, and perhaps of some behind it.
-        eight = (eight - 0x2323232323232323ULL) & ~eight & 0x8080808080808080ULL
-        if eight == 0:
-            text += 8
-            continue
-        text += __builtin_ctzll(eight) >> 3
-        if text[0] == 0 or text[0] == SPACE or text[0] == TAB or text[0] == QUOTE:
-            return text
-        text += 1
+    memcpy(&eight, text, 8)
+    eight = le64toh(eight)
+    return ~((eight & 0x7f7f7f7f7f7f7f7fULL) + 0x5d5d5d5d5d5d5d5dULL | eight) & 0x8080808080808080ULL
 
 
 cdef char *unquote(char *text, char **end) noexcept nogil:
@@ -192,29 +183,43 @@ cdef class Loader:
 
     cdef int split(self, char *text) noexcept nogil:
         """Into words, each with a zero behind it, up to the zero at the line's end."""
-        cdef char *start
+        cdef char *word = text
+        cdef char *block
         cdef char *end
-        cdef int count = 0
+        cdef char *after
+        cdef uint64_t marks
+        cdef bint quoted, last
+        self.word_count = 0
         while True:
-            while text[0] == SPACE or text[0] == TAB:
-                text += 1
-            if text[0] == 0 or (count == 0 and text[0] == HASH):
-                break
-            if count == WORDS_MAX:
-                return self.parser.note(WRONG_TOO_MANY_WORDS, NULL, 0)
-            start = text
-            end = word_end(text)
-            text = unquote(end, &end) if end[0] == QUOTE else end
-            if end - start > WORD_MAX:
-                return self.parser.note(WRONG_WORD_TOO_LONG, NULL, 0)
-            self.words[count] = start
-            count += 1
-            if text[0] == 0:
+            block = text
+            text += 8
+            marks = marks_of(block)
+            while marks:
+                end = after = block + (__builtin_ctzll(marks) >> 3)
+                marks &= marks - 1
+                if self.word_count == 0 and word[0] == HASH:
+                    return 0
+                quoted = end[0] == QUOTE
+                if quoted:
+                    after = unquote(end, &end)
+                    marks, text = 0, after + 1
+                elif end[0] != SPACE and end[0] != TAB and end[0] != 0:
+                    continue
+                if (end != word or quoted) and self.add_word(word, end - word):
+                    return self.parser.problem.wrong
+                last = after[0] == 0
                 end[0] = 0
-                break
-            end[0] = 0
-            text += 1
-        self.word_count = count
+                if last:
+                    return 0
+                word = after + 1
+
+    cdef int add_word(self, const char *word, Py_ssize_t length) noexcept nogil:
+        if self.word_count == WORDS_MAX:
+            return self.parser.note(WRONG_TOO_MANY_WORDS, NULL, 0)
+        if length > WORD_MAX:
+            return self.parser.note(WRONG_WORD_TOO_LONG, NULL, 0)
+        self.words[self.word_count] = word
+        self.word_count += 1
         return 0
 
     cdef bint add(self) noexcept nogil:
