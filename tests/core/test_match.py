@@ -20,7 +20,7 @@ Values = dict[str, Any]
 
 # Few values, so that flows and selections meet.
 addresses = st.sampled_from([b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x0a\1\0\1"])
-ports = st.integers(1, 2)
+ports = st.integers(0, 2)
 small = st.integers(0, 3)
 
 
@@ -60,6 +60,8 @@ def flows(draw: st.DrawFn) -> Values:
 
 FIELDS = {0x001: 2, 0x002: 3, 0x008: 1, 0x010: 4, 0x020: 5, 0x100: 6, 0x040: 7, 0x080: 8}
 """CTA_FILTER flags and where their field stands in a tuple."""
+FIELDS_OF = {0x010: (6, 17, 47), 0x020: (6, 17, 47), 0x100: (1,), 0x040: (1,), 0x080: (1,)}
+"""The protocols that have a field."""
 MASKS = [bytes(4), b"\xff\xff\0\0", b"\xff\xff\xff\xff", b"\xff\0\0\xff"]
 
 
@@ -95,6 +97,8 @@ def tuple_fits(wanted: tuple[Any, ...], found: tuple[Any, ...], fields: int, mas
         mask = masks.get(flag)
         if not fields & flag:
             continue
+        if flag in FIELDS_OF and found[1] not in FIELDS_OF[flag]:
+            return False
         if mask is None and wanted[place] != found[place]:
             return False
         if mask is not None and masked(wanted[place], mask) != masked(found[place], mask):

@@ -16,7 +16,10 @@ from pyconntrack.core.flow_values cimport set_value
 from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX
 from pyconntrack.core.match_encode cimport (
     FIELDS_ADDRESSES,
+    FIELDS_ICMP,
+    FIELDS_ICMPV6,
     FIELDS_OF_PROTOCOL,
+    FIELDS_PORTS,
     encode_match,
     kernel_decides,
 )
@@ -46,6 +49,11 @@ cdef inline bint bits_equal_but(const uint8_t *first, const uint8_t *second, con
 
 cdef inline bint protocol_fields_match(const tuple_t *wanted, const tuple_t *found,
                                        uint32_t fields) noexcept nogil:
+    # A protocol without such a field does not have it at 0.
+    if fields & FIELDS_PORTS and not protocol_has_ports(found.protocol):
+        return False
+    if fields & (FIELDS_ICMP | FIELDS_ICMPV6) and not protocol_is_icmp(found.protocol):
+        return False
     if fields & CTA_FILTER_F_SRC_PORT and found.source_port != wanted.source_port:
         return False
     if fields & CTA_FILTER_F_DST_PORT and found.destination_port != wanted.destination_port:
