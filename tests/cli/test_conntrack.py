@@ -138,6 +138,7 @@ def test_warnings_about_lines_of_a_file_are_told_once(namespace: Namespace) -> N
     assert told == warnings
     told = conntrack(namespace, "-R -", input="\n".join([*lines, "-X"]), status=2).stderr.splitlines()
     assert told[:2] == warnings
+    assert len(told) == 4
 
 
 def test_lines_are_carried_out_in_their_order(namespace: Namespace, table: KernelTable) -> None:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import BinaryIO
 
 from pyconntrack.cli.conntrack_flows import create, delete_selected, flush, update_selected
 from pyconntrack.cli.conntrack_labels import find_labels
-from pyconntrack.cli.conntrack_messages import FLOW_EXISTS, NO_SUCH_FLOW, CommandFailedError, failed, say
+from pyconntrack.cli.conntrack_messages import (
+    FLOW_EXISTS,
+    NO_SUCH_FLOW,
+    CommandFailedError,
+    failed,
+    say,
+    tell,
+)
 from pyconntrack.cli.conntrack_progress import Progress
 from pyconntrack.core.command_line import (
     COMMAND_DELETE,
@@ -21,7 +27,6 @@ from pyconntrack.core.command_line import (
     COMMAND_UPDATE,
     TABLE_EXPECT,
     CommandLine,
-    CommandLineError,
 )
 from pyconntrack.core.load import COMMAND, MORE, Loader
 from pyconntrack.core.requests import RequestBatch
@@ -71,17 +76,9 @@ def _check(file: BinaryIO) -> None:
     more = True
     while more:
         more = _feed(loader, file)
-        try:
-            loader.fill()
-        except CommandLineError as error:
-            _warn(error.warnings)
-            raise
-        _warn(loader.take_warnings())
-
-
-def _warn(warnings: list[str]) -> None:
-    for text in warnings:
-        sys.stderr.write(f"{text}\n")
+        loader.fill()
+        for warning in loader.take_warnings():
+            tell(f"{warning}\n")
 
 
 def _feed(loader: Loader, file: BinaryIO) -> bool:
