@@ -183,6 +183,14 @@ def subscribed(namespace: Namespace) -> bool:
     return any(row.split()[1] == "12" and int(row.split()[3], 16) for row in rows)
 
 
+def test_words_that_the_locale_does_not_have_are_told_as_they_are() -> None:
+    ascii_only = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for word in (b"\xe2\x82\xac", b"\xff\xe2\x82"):
+        done = subprocess.run([*OURS, "-L", "-p", word], env=ascii_only, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert b"`" + word + b"' unsupported protocol" in done.stderr
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "2147483648", "9223372036854775808", "99999999999999999999"])
 def test_any_size_of_buffer_is_taken(size: str, namespace: Namespace) -> None:
     follower = subprocess.Popen(namespace.command([*OURS, "-E", "-b", size]), stderr=subprocess.PIPE)
