@@ -41,13 +41,8 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Text to standard error, as it is; nobody hears of it where that cannot be written."""
-    try:
-        data = os.fsencode(text)
-    except UnicodeEncodeError:
-        # Words of the command line are read as UTF-8, whatever the locale has.
-        data = text.encode("utf-8", "surrogateescape")
     with contextlib.suppress(OSError):
-        os.write(2, data)
+        os.write(2, os.fsencode(text))
 
 
 def reason(number: int) -> str:

@@ -4,6 +4,8 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
+from os import fsdecode
+
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.command_meaning cimport *
 from pyconntrack.core.command_parser cimport *
@@ -129,7 +131,7 @@ cdef object error_of(Parser parser):
     if wrong == WRONG_EXCEPTION:
         return parser.failure
     status = 1 if wrong in FOUND_LATE else 2
-    text = (<bytes>parser.problem.text).decode("utf-8", "surrogateescape")
+    text = fsdecode(<bytes>parser.problem.text)
     if wrong == WRONG_PORTS_MISSING or wrong == WRONG_REPLY_PORTS_MISSING:
         message = ports_missing(parser.line.protocol, wrong == WRONG_REPLY_PORTS_MISSING)
     else:
@@ -257,7 +259,7 @@ cdef CommandLine command_line_of(Parser parser):
     command.line = parser.line
     command.warnings_ = list(parser.warnings)
     if parser.line.label_map_path != NULL:
-        command.label_map = (<bytes>parser.line.label_map_path).decode("utf-8", "surrogateescape")
+        command.label_map = fsdecode(<bytes>parser.line.label_map_path)
     command.line.label_map_path = NULL
     return command
 

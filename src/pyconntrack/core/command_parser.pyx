@@ -8,6 +8,8 @@ What is refused, in which order, and with which message, is that of conntrack 1.
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen, strncmp
 
+from os import fsdecode
+
 from pyconntrack.core.command_meaning cimport *
 from pyconntrack.core.netlink cimport htobe32
 from pyconntrack.core.option_scanner cimport *
@@ -267,7 +269,7 @@ cdef class Parser:
     cdef int ask_labels(self) except -1:
         path = None
         if self.line.label_map_path != NULL:
-            path = (<bytes>self.line.label_map_path).decode("utf-8", "surrogateescape")
+            path = fsdecode(<bytes>self.line.label_map_path)
         try:
             self.label_names = self.labels(path)
         except OSError as error:
