@@ -217,3 +217,17 @@ def test_a_line_and_a_shells_words_mean_the_same(line: str) -> None:
     assert decode(encode(words, 0, 0, 0x0600, 1), found)[2] == 1
     assert found.unpack(0)["original"] == flow["original"]
     assert found.unpack(0)["mark"] == flow["mark"]
+
+
+def test_a_command_keeps_nothing_of_what_was_fed() -> None:
+    loader = Loader(labels, RequestBatch(65536))
+    loader.feed(b"-U -s 192.0.2.1 --labelmap /names -m 1\n")
+    assert loader.fill() == COMMAND
+    assert loader.command.label_map_path == "/names"
+    loader.feed(b"#" * 1_000_000)
+    assert loader.command.label_map_path is None
+
+
+def test_no_request_fails_where_lines_are_only_checked() -> None:
+    with pytest.raises(IndexError):
+        Loader(labels).failures([(0, errno.EPERM)])

@@ -99,6 +99,8 @@ cdef class Loader:
         """Append a piece of the file. `final` says that it is the last one, which may be empty. MemoryError."""
         cdef Py_ssize_t length = data.shape[0], left = self.end - self.start
         cdef char *moved
+        # The words of the last line go with the buffer.
+        self.parser.line.label_map_path = NULL
         if self.start:
             memmove(self.buffer, self.buffer + self.start, left)
             self.start, self.end = 0, left
@@ -156,7 +158,7 @@ cdef class Loader:
         cdef origin_t origin
         found = []
         for position, error in outcomes:
-            if position < 0 or position >= self.requests.count:
+            if self.requests is None or position < 0 or position >= self.requests.count:
                 raise IndexError("no such request")
             origin = self.origins[<Py_ssize_t>position]
             if error != EEXIST or origin.command != COMMAND_ADD_:
