@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pyconntrack.config import Transport
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.daemon.control import ControlServer
+from pyconntrack.daemon.follower import KernelFollower
+from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.statistics import (
     CacheStatistics,
     LinkStatistics,
@@ -27,7 +30,7 @@ _RESEND_QUEUE_SHOWN = 10_000
 _TRANSPORTS = {Transport.MULTICAST: "multicast", Transport.UDP: "UDP", Transport.TCP: "TCP"}
 
 
-def measure(node: Node, uptime: int, kernel_flushes: int) -> Statistics:
+def measure(node: Node, uptime: int) -> Statistics:
     """All of a node's numbers at this moment; `uptime` in seconds."""
     queue = node.internal.queue
     keeps = queue.resend_limit > 0
@@ -35,9 +38,9 @@ def measure(node: Node, uptime: int, kernel_flushes: int) -> Statistics:
     if keeps:
         queues.append(QueueStatistics("rsqueue", queue.unacknowledged, queue.resend_limit, queue.forgotten))
     return Statistics(
-        runtime=_runtime(node, uptime, kernel_flushes),
-        internal=_cache("internal", node.internal),
-        external=_cache("external", node.external),
+        runtime=measure_runtime(node, uptime),
+        internal=measure_cache("internal", node.internal),
+        external=measure_cache("external", node.external),
         network=_network(node),
         links=[_link(node)],
         queue_nodes=queue.waiting + queue.unacknowledged,
@@ -51,7 +54,8 @@ def measure(node: Node, uptime: int, kernel_flushes: int) -> Statistics:
     )
 
 
-def _cache(name: str, cache: InternalCache | ExternalCache) -> CacheStatistics:
+def measure_cache(name: str, cache: InternalCache | ExternalCache) -> CacheStatistics:
+    """Under the name that the C daemon gives the cache."""
     counters = cache.counters
     return CacheStatistics(
         name,
@@ -104,7 +108,24 @@ def _link(node: Node) -> LinkStatistics:
     )
 
 
-def _runtime(node: Node, uptime: int, kernel_flushes: int) -> RuntimeStatistics:
+class FollowsKernel(Protocol):
+    """A daemon of any mode: what follows the kernel, and what answers clients."""
+
+    @property
+    def internal(self) -> InternalCache: ...
+
+    @property
+    def follower(self) -> KernelFollower: ...
+
+    @property
+    def kernel(self) -> KernelCommands: ...
+
+    @property
+    def control(self) -> ControlServer: ...
+
+
+def measure_runtime(node: FollowsKernel, uptime: int) -> RuntimeStatistics:
+    """`uptime` in seconds."""
     follower = node.follower
     return RuntimeStatistics(
         uptime=uptime,
@@ -113,7 +134,7 @@ def _runtime(node: Node, uptime: int, kernel_flushes: int) -> RuntimeStatistics:
         events_unknown=node.internal.malformed,
         catch_failed=follower.failures,
         overruns=follower.overruns,
-        flushes=kernel_flushes,
+        flushes=node.kernel.flushes,
         resyncs=follower.resyncs,
         buffer_size=follower.receive_buffer,
         local_read_failed=node.control.failed_reads,

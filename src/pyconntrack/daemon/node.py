@@ -17,12 +17,12 @@ from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.committer import commit
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
 from pyconntrack.daemon.follower import KernelFollower
+from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure
 from pyconntrack.daemon.replicator import Replicator
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.daemon.statistics import format_statistics
 from pyconntrack.kernel.errors import ConntrackError
-from pyconntrack.kernel.table import ConntrackTable
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
@@ -59,9 +59,9 @@ class Node:
         self.control.bind()
         self.replicator = Replicator(self.session, self._open_link(), self._report_bulk_asked_for)
         self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
+        self.kernel = KernelCommands(self.follower, reporter)
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
-        self._kernel_flushes = 0
 
     def _open_link(self) -> DatagramChannel:
         try:
@@ -114,7 +114,7 @@ class Node:
 
     async def statistics(self, subject: str) -> str:
         uptime = int(self._loop.time() - self._started)
-        return format_statistics(measure(self, uptime, self._kernel_flushes), subject)
+        return format_statistics(measure(self, uptime), subject)
 
     async def commit(self, table: Table | None) -> None:
         if table is Table.EXPECTATIONS:
@@ -146,25 +146,12 @@ class Node:
     async def flush_kernel(self, table: Table | None) -> None:
         if table is Table.EXPECTATIONS:
             return
-        self.reporter.notice("flushing kernel conntrack table")
-        try:
-            await self._flush_kernel()
-        except ConntrackError as error:
-            raise CommandError(f"can't flush the kernel table: {error}") from error
-
-    async def _flush_kernel(self) -> None:
-        """One request, but the kernel takes a second for a million flows: in a thread."""
-        self._kernel_flushes += 1
-        await self._loop.run_in_executor(None, _flush_kernel_table)
+        await self.kernel.flush()
 
     async def resync_kernel(self, table: Table | None) -> None:
         if table is Table.EXPECTATIONS:
             return
-        self.reporter.notice("resync with master conntrack table")
-        try:
-            await self.follower.resync()
-        except ConntrackError as error:
-            raise CommandError(f"resync with the kernel table failed: {error}") from error
+        await self.kernel.resync()
 
     async def request_resync(self) -> None:
         self.reporter.notice("resync requested")
@@ -190,7 +177,7 @@ class Node:
         await asyncio.sleep(seconds)
         self.reporter.notice("flushing kernel conntrack table (scheduled)")
         try:
-            await self._flush_kernel()
+            await self.kernel.flush_now()
         except ConntrackError as error:
             self.reporter.error(f"scheduled flush of the kernel table failed: {error}")
 
@@ -199,11 +186,6 @@ class Node:
 
     def _now(self) -> int:
         return int(self._loop.time())
-
-
-def _flush_kernel_table() -> None:
-    with ConntrackTable() as kernel:
-        kernel.flush()
 
 
 def _replication_of(settings: Settings, reporter: Reporter) -> Sync:
