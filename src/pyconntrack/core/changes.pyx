@@ -185,6 +185,9 @@ cdef class FlowChange:
             raise ValueError("two batches are needed")
         if requests.reserve(found.length) < 0:
             raise MemoryError
+        # So that nobody moves the records while the GIL is away.
+        found.exports += 1
+        requests.exports += 1
         with nogil:
             for index in range(found.length):
                 if change_flow(&self.change, &found.flows[index], &requests.flows[kept]):
@@ -192,6 +195,8 @@ cdef class FlowChange:
                         memcpy(&found.flows[kept], &found.flows[index], sizeof(flow_t))
                     kept += 1
             found.length = requests.length = kept
+        found.exports -= 1
+        requests.exports -= 1
 
 
 cdef int set_deletion(change_t *change, object labels) except -1:

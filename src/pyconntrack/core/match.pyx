@@ -305,6 +305,8 @@ cdef class FlowMatch:
         batch.check_not_exported()
         if start < 0 or start > batch.length:
             raise IndexError("flow index out of range")
+        # So that nobody moves the records while the GIL is away.
+        batch.exports += 1
         with nogil:
             for index in range(start, batch.length):
                 flow = &batch.flows[index]
@@ -313,6 +315,7 @@ cdef class FlowMatch:
                         memcpy(&batch.flows[kept], flow, sizeof(flow_t))
                     kept += 1
             batch.length = kept
+        batch.exports -= 1
 
     def matches(self, FlowBatch batch not None, Py_ssize_t index):
         """Whether the flow at `index` matches. Raises IndexError."""

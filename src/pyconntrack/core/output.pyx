@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.json_text cimport write_json
-from pyconntrack.core.label_names cimport LABELS_MAX, LabelNames
+from pyconntrack.core.label_names cimport LABELS_MAX, LabelNames, label_texts_t
 from pyconntrack.core.plain_text cimport write_plain
 from pyconntrack.core.record cimport *
 from pyconntrack.core.save_text cimport write_save
@@ -102,6 +102,7 @@ def format_batch(FlowBatch batch not None, Py_ssize_t start, Py_ssize_t stop, in
     gives names (bytes) to ports of `origins`. Raises IndexError, ValueError, MemoryError.
     """
     cdef line_context_t context
+    cdef label_texts_t label_texts
     cdef Py_ssize_t index = start, capacity, used = 0, longest = LINE_MAX
     cdef const char **processes = NULL
     cdef PyObject *out
@@ -113,7 +114,9 @@ def format_batch(FlowBatch batch not None, Py_ssize_t start, Py_ssize_t stop, in
     begin_lines(&context, flags, now_seconds)
     context.now_microseconds = now_microseconds
     if labels is not None:
-        context.labels = &labels.labels
+        # A copy, so that names may be added while the GIL is away.
+        label_texts = labels.labels
+        context.labels = &label_texts
         longest += labels.total + LABELS_MAX * LABEL_FRAME
     if process_names:
         process_names = {port: bytes(name) for port, name in process_names.items()}
