@@ -189,7 +189,7 @@ def test_words_that_the_locale_does_not_have_are_told_as_they_are() -> None:
         done = subprocess.run([*OURS, "-L", "-p", word], env=ascii_only, capture_output=True, check=False)
         assert done.returncode == 2
         assert b"`" + word + b"' unsupported protocol" in done.stderr
-        words = ["--labelmap", b"/nowhere/" + word, "-L", "-l", "web"]
+        words = [b"--labelmap", b"/nowhere/" + word, b"-L", b"-l", b"web"]
         done = subprocess.run([*OURS, *words], env=ascii_only, capture_output=True, check=False)
         assert done.stderr.startswith(b"nfct_labelmap_new: No such file or directory\n")
 

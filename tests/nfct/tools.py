@@ -13,7 +13,7 @@ from typing import NamedTuple
 from testbed import Namespace
 
 C_TOOL = ["nfct"]
-OURS = [sys.executable, "-c", "import sys; from pyconntrack.cli.nfct import main; sys.exit(main())"]
+OURS = [sys.executable, "-c", "import sys; from pyconntrack.cli.program import nfct; sys.exit(nfct())"]
 
 _RELEASE = re.compile(rb"\bv\d+\.\d+\.\d+\b")
 

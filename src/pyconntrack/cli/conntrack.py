@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pyconntrack.cli.conntrack_messages import SEE_HELP, TITLE, CommandFailedError, failed, tell
-from pyconntrack.cli.program import begin
 from pyconntrack.core.command_line import (
     COMMAND_ADD,
     COMMAND_COUNT,
@@ -33,12 +32,6 @@ from pyconntrack.core.command_line import (
 from pyconntrack.kernel.errors import ConntrackError
 
 Command = Callable[[CommandLine], int]
-
-
-def main() -> int:
-    """Run the command with the arguments of the process. Returns the exit status."""
-    begin()
-    return run([os.fsencode(word) for word in sys.argv[1:]])
 
 
 def run(words: Sequence[bytes]) -> int:
@@ -154,4 +147,6 @@ def _of_system(error: OSError) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pyconntrack.cli.program import conntrack
+
+    sys.exit(conntrack())

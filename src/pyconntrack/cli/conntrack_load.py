@@ -41,6 +41,8 @@ def load(line: CommandLine) -> int:
     """`-R`: carry out the lines of a file, or of standard input. Raises CommandLineError."""
     assert line.load_file is not None
     with _open(line.load_file) as file:
+        # From its beginning, wherever somebody had read to.
+        file.seek(0)
         _check(file)
         file.seek(0)
         with ConntrackSocket() as socket, Progress(os.fstat(file.fileno()).st_size) as progress:

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 
 from pyconntrack.cli.nfct_words import CommandError, UsageError
-from pyconntrack.cli.program import begin
 from pyconntrack.version import VERSION
 
 # In the order in which an abbreviation is looked up.
@@ -60,12 +59,6 @@ This program comes with ABSOLUTELY NO WARRANTY.
 This is free software, and you are welcome to redistribute it under certain{" "}
 conditions; see LICENSE file distributed in this package for details.
 """
-
-
-def main() -> int:
-    """Run the command with the arguments of the process. Returns the exit status."""
-    begin()
-    return run(sys.argv[1:])
 
 
 def run(words: Sequence[str]) -> int:
@@ -156,4 +149,6 @@ def _complain(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pyconntrack.cli.program import nfct
+
+    sys.exit(nfct())
