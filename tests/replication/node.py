@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
 from tests.replication.kernel import EventsLostError, SimulatedKernel
+
+# Of mode ALARM, in seconds.
+REFRESH_TIME = 4
+CACHE_TIMEOUT = 9
 
 
 @dataclass(slots=True)
@@ -64,6 +69,15 @@ class Node:
                 first_sequence=sequence,
                 now=now,
                 ack_window=settings.ack_window,
+            )
+        elif settings.mode == "alarm":
+            self.session = Alarm(
+                self.internal,
+                self.external,
+                first_sequence=sequence,
+                now=now,
+                refresh_time=REFRESH_TIME,
+                cache_timeout=CACHE_TIMEOUT,
             )
         else:
             self.session = Notrack(self.internal, self.external, first_sequence=sequence, now=now)

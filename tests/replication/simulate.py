@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tests.replication.simulation import Result, Simulation
 
-VARIANTS = {"ftfw": (True, False), "notrack": (True,)}
+VARIANTS = {"ftfw": (True, False), "notrack": (True,), "alarm": (True,)}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--first", type=int, default=0, metavar="S", help="the first of them")
     parser.add_argument("--seed", type=int, metavar="S", help="run this one only")
-    parser.add_argument("--mode", choices=("ftfw", "notrack"), help="both where it is left out")
+    parser.add_argument("--mode", choices=tuple(VARIANTS), help="all where it is left out")
     parser.add_argument("--no-digests", action="store_true", help="only runs where no node says its digest")
     parser.add_argument("--verbose", action="store_true", help="trace every step")
     parser.add_argument(
@@ -34,7 +34,7 @@ def runs(arguments: argparse.Namespace) -> Iterator[Simulation]:
     if arguments.seed is not None:
         seeds = range(arguments.seed, arguments.seed + 1)
     for seed in seeds:
-        for mode in (arguments.mode,) if arguments.mode else ("ftfw", "notrack"):
+        for mode in (arguments.mode,) if arguments.mode else VARIANTS:
             for digests in VARIANTS[mode]:
                 if not (arguments.no_digests and digests):
                     if arguments.seed is not None and arguments.mode and digests == arguments.no_digests:

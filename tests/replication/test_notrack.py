@@ -12,7 +12,8 @@ from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.replication.messages import MessageErrors, before, read_message
-from pyconntrack.replication.notrack import BULK_RATE, Notrack
+from pyconntrack.replication.notrack import Notrack
+from pyconntrack.replication.pace import BULK_RATE
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow
 from tests.core.support_netlink import destroy, event
 from tests.core.support_network import Sent, messages_of

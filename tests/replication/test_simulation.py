@@ -15,7 +15,9 @@ SEEDS_PER_TEST = 25
 
 
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_PER_TEST))
-@pytest.mark.parametrize(("mode", "digests"), [("ftfw", True), ("ftfw", False), ("notrack", True)])
+@pytest.mark.parametrize(
+    ("mode", "digests"), [("ftfw", True), ("ftfw", False), ("notrack", True), ("alarm", True)]
+)
 def test_caches_become_equal(mode: str, digests: bool, first: int) -> None:
     for seed in range(first, first + SEEDS_PER_TEST):
         Simulation(seed, mode, digests).run()

@@ -204,6 +204,23 @@ cdef class ExternalCache:
             state.sweeping = False
             self.sweeps -= 1
 
+    def expire(self, uint32_t cursor, uint32_t limit, uint32_t now, uint32_t age):
+        """Drop entries that no message told of for more than `age` seconds, looking at `limit` slots from `cursor` on. Returns how many."""
+        cdef uint32_t removed = 0
+        cdef uint32_t last
+        cdef slot_t *slot
+        with nogil:
+            last = self.table.top if limit > self.table.top or cursor > self.table.top - limit else cursor + limit
+            while cursor < last:
+                slot = self.table.at(cursor)
+                if slot.flags & SLOT_INDEXED and now > slot.updated and now - slot.updated > age:
+                    self.account(slot, False)
+                    self.table.remove(cursor)
+                    removed += 1
+                cursor += 1
+            self.counters.destroyed += removed
+        return removed
+
     def flush(self):
         """Forget every entry. Returns how many there were."""
         cdef uint32_t removed = self.table.count

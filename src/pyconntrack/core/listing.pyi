@@ -3,6 +3,12 @@ from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.table import FlowTable
 
 def list_text(
-    table: FlowTable, cursor: int, external: bool, xml: bool, now: int, limit: int = 4096
+    table: FlowTable,
+    cursor: int,
+    external: bool,
+    xml: bool,
+    now: int,
+    limit: int = 4096,
+    expires: int = 0,
 ) -> tuple[bytes, int]: ...
 def list_flows(table: FlowTable, batch: FlowBatch, cursor: int, limit: int = 4096) -> int: ...

@@ -7,7 +7,9 @@ A walk goes by slot number. Entries may come and go between two pieces: one that
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memmove
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.record cimport *
@@ -17,17 +19,21 @@ from pyconntrack.core.wire cimport decode_body
 
 cdef enum:
     PIECE = 1 << 18            # bytes of text
+    EXPIRY_MAX = 32            # no "[expires in Ns] " is longer
 
 
-def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml, uint32_t now, uint32_t limit=4096):
+def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml, uint32_t now, uint32_t limit=4096,
+              uint32_t expires=0):
     """The next entries, at most `limit`, as lines of `conntrackd -i` or, with `external`, of `-e`.
 
-    `now` is the time in seconds of the clock that the cache is driven with, for the entries' age. Returns (text, cursor for the next call);
+    `now` is the time in seconds of the clock that the cache is driven with, for the entries' age. With `expires`, lines say in how many
+    seconds an entry goes that was not heard of for that many; XML does not. Returns (text, cursor for the next call);
     the walk is done when the text is empty. Raises MemoryError.
     """
     cdef char *out = <char *>malloc(PIECE)
     cdef uint32_t used = 0
     cdef uint32_t listed = 0
+    cdef uint32_t length, age
     cdef int form = TEXT_XML if xml else TEXT_PLAIN
     cdef int flags = TEXT_EXTERNAL_CACHE if external else TEXT_INTERNAL_CACHE
     cdef slot_t *slot
@@ -35,7 +41,7 @@ def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml
     if out == NULL:
         raise MemoryError
     with nogil:
-        while cursor < table.top and listed < limit and PIECE - used >= TEXT_MAX:
+        while cursor < table.top and listed < limit and PIECE - used >= TEXT_MAX + EXPIRY_MAX:
             slot = table.at(cursor)
             cursor += 1
             if not slot.flags & SLOT_INDEXED or slot.flags & SLOT_DEAD or decode_body(slot.body, slot.length, &flow) != 0:
@@ -43,11 +49,28 @@ def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml
             if not external:
                 flow.id = slot.id
                 put(&flow, BIT_ID)
-            used += format_flow(&flow, form, flags, 0, <int64_t>(now - slot.created), out + used, PIECE - used)
+            length = format_flow(&flow, form, flags, 0, <int64_t>(now - slot.created), out + used, PIECE - used)
+            if expires and not xml:
+                age = now - slot.updated
+                length += insert_expiry(out + used, length, expires - age if age < expires else 0)
+            used += length
             listed += 1
     text = PyBytes_FromStringAndSize(out, used)
     free(out)
     return text, cursor
+
+
+cdef uint32_t insert_expiry(char *line, uint32_t length, uint32_t seconds) noexcept nogil:
+    """Insert "[expires in Ns] " before the "[active since Ns]" that ends a line. Returns how long it is."""
+    cdef char[EXPIRY_MAX] text
+    cdef uint32_t place = length - 1
+    cdef uint32_t size
+    while place and line[place] != c'[':
+        place -= 1
+    size = <uint32_t>snprintf(text, EXPIRY_MAX, b"[expires in %us] ", seconds)
+    memmove(line + place + size, line + place, length - place)
+    memcpy(line + place, text, size)
+    return size
 
 
 def list_flows(FlowTable table not None, FlowBatch batch not None, uint32_t cursor, uint32_t limit=4096):

@@ -117,6 +117,11 @@ cdef class FlowTable:
         return self.count
 
     @property
+    def slots(self):
+        """Slots that a walk by number has to look at: those in use, and those that were."""
+        return self.top
+
+    @property
     def memory(self):
         """Bytes held: index, slots and bodies."""
         cdef uint32_t i

@@ -7,7 +7,7 @@
   each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of
                                    this kind a lasting difference is found and answered by a RESYNC
 
-Nothing tells how fast the peers can take messages, so a bulk goes out at BULK_RATE at most.
+Nothing tells how fast the peers can take messages, so a bulk goes out at the rate of pace.py at most.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.queue import write_control
 from pyconntrack.replication.messages import DIGEST, RESYNC, before, read_message
+from pyconntrack.replication.pace import Pace
 from pyconntrack.replication.peer import Peer
 from pyconntrack.replication.session import Session
-
-# Messages a second, and how many may go at once after a pause.
-BULK_RATE = 200_000
-BURST = 2_000
 
 
 class Notrack(Session):
@@ -35,8 +32,7 @@ class Notrack(Session):
     ) -> None:
         super().__init__(internal, external, first_sequence=first_sequence, now=now)
         self._resync_due = False
-        self._credit = float(BURST)
-        self._credited = now
+        self._pace = Pace(now)
 
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None:
         offset = 0
@@ -76,19 +72,22 @@ class Notrack(Session):
 
     def fill(self, out: Datagrams, now: float) -> int:
         self._continue_bulk(now)
-        queue = self.internal.queue
-        written = 0
-        if self._resync_due and write_control(out, self.sequence, RESYNC, 0, 0):
-            self._resync_due = False
-            written += self._advance_sequence(1)
-        self._credit = min(BURST, self._credit + (now - self._credited) * BULK_RATE)
-        self._credited = now
-        sent = self._advance_sequence(queue.fill(out, self.sequence, 0, int(self._credit)))
-        self._credit -= sent
-        written += sent
+        written = self._send_resync(out) + self._send_queued(out, now)
         if self._alive_due and self._nothing_waits:
             written += self._write_alive(out, 0)
         return written
 
+    def _send_resync(self, out: Datagrams) -> int:
+        if not self._resync_due or not write_control(out, self.sequence, RESYNC, 0, 0):
+            return 0
+        self._resync_due = False
+        return self._advance_sequence(1)
+
+    def _send_queued(self, out: Datagrams, now: float) -> int:
+        allowance = self._pace.allowance(now)
+        sent = self._advance_sequence(self.internal.queue.fill(out, self.sequence, 0, allowance))
+        self._pace.spend(sent)
+        return sent
+
     def _send_deadline(self) -> float:
-        return self._credited + BURST / 2 / BULK_RATE if self.internal.queue.waiting else math.inf
+        return self._pace.next_burst if self.internal.queue.waiting else math.inf
