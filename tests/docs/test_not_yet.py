@@ -27,7 +27,6 @@ REFUSED: dict[str, Configuration | str] = {
     "`DisableExternalCache`": Configuration(
         [UnicastLink("lo", "127.0.0.1", "127.0.0.2")], mode_lines=["DisableExternalCache yes"]
     ),
-    "the statistics mode": "Stats {\n}\nGeneral {\n}\n",
 }
 
 

@@ -16,7 +16,7 @@ def refusals(settings: Settings) -> list[str]:
     """Why the daemon does not start with these settings; empty where it does."""
     sync = settings.sync
     if sync is None:
-        return ["the configuration has no Sync section: only replication is available yet"]
+        return [] if settings.stats is not None else ["the configuration has no section Sync or Stats"]
     refused = []
     if sync.mode is Mode.ALARM:
         refused.append("mode ALARM is not available yet: use FTFW or NOTRACK")

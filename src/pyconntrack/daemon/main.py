@@ -13,6 +13,7 @@ from pyconntrack.daemon.failures import FailureReport
 from pyconntrack.daemon.log import ERROR, Log, format_line
 from pyconntrack.daemon.node import Node, StartError
 from pyconntrack.daemon.process import Start
+from pyconntrack.daemon.statistics_mode import StatisticsNode
 from pyconntrack.kernel.errors import ConntrackError
 
 
@@ -25,14 +26,14 @@ def serve(settings: Settings, log: Log, start: Start, *, background: bool) -> in
 
 
 async def _serve(settings: Settings, log: Log, start: Start, background: bool) -> int:
-    node: Node | None = None
+    node: Node | StatisticsNode | None = None
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(FailureReport(log))
     try:
-        node = Node(settings, log)
+        node = StatisticsNode(settings, log) if settings.stats is not None else Node(settings, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, log.reopen)
+        loop.add_signal_handler(signal.SIGHUP, _reopen_logs, log, node)
         await node.start()
     except (StartError, ChannelError, ControlError, ConntrackError) as error:
         log.error(str(error))
@@ -46,3 +47,9 @@ async def _serve(settings: Settings, log: Log, start: Start, background: bool) -
     log.notice("---- shutdown received ----")
     await node.stop_all()
     return 0
+
+
+def _reopen_logs(log: Log, node: Node | StatisticsNode) -> None:
+    log.reopen()
+    if isinstance(node, StatisticsNode):
+        node.reopen_log()
