@@ -22,7 +22,6 @@ def not_yet() -> str:
 
 
 REFUSED: dict[str, Configuration | str] = {
-    "mode ALARM": Configuration([UnicastLink("lo", "127.0.0.1", "127.0.0.2")], mode="ALARM"),
     "links over TCP": Configuration([UnicastLink("lo", "127.0.0.1", "127.0.0.2", transport="TCP")]),
     "`DisableExternalCache`": Configuration(
         [UnicastLink("lo", "127.0.0.1", "127.0.0.2")], mode_lines=["DisableExternalCache yes"]
@@ -41,7 +40,7 @@ def test_what_is_said_to_be_refused_is_refused(feature: str, bed: Testbed) -> No
     assert "available yet" in done.stderr
 
 
-@pytest.mark.parametrize("mode", ["FTFW", "NOTRACK"])
+@pytest.mark.parametrize("mode", ["FTFW", "NOTRACK", "ALARM"])
 def test_what_is_not_on_the_list_starts(mode: Mode, bed: Testbed) -> None:
     daemon = Conntrackd(
         bed.namespace("one"), DAEMON, Configuration([UnicastLink("lo", "127.0.0.1", "127.0.0.2")], mode=mode)

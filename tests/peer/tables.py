@@ -47,7 +47,7 @@ TUPLES = ("reply", "master")
 WITHOUT_PORTS = (int(Protocol.GRE), int(Protocol.UDPLITE))
 
 _MARK_OF_ZERO = re.compile(rb" mark=0(?= |$)", re.M)
-_OWN = re.compile(rb" use=\d+| ?\[active since \d+s\]")
+_OWN = re.compile(rb" use=\d+| ?\[(?:active since|expires in) \d+s\]")
 
 
 def records_of(batch: FlowBatch, *, ports_lost: bool = False) -> Records:

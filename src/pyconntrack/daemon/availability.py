@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from pyconntrack.config import Mode, Settings, Transport
+from pyconntrack.config import Settings, Transport
 
 
 def refusals(settings: Settings) -> list[str]:
@@ -18,8 +18,6 @@ def refusals(settings: Settings) -> list[str]:
     if sync is None:
         return [] if settings.stats is not None else ["the configuration has no section Sync or Stats"]
     refused = []
-    if sync.mode is Mode.ALARM:
-        refused.append("mode ALARM is not available yet: use FTFW or NOTRACK")
     if any(link.transport is Transport.TCP for link in sync.links):
         refused.append("links over TCP are not available yet: use UDP or Multicast")
     if sync.disable_external_cache:

@@ -23,6 +23,7 @@ from pyconntrack.daemon.replicator import Replicator
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.daemon.statistics import format_statistics
 from pyconntrack.kernel.errors import ConntrackError
+from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
@@ -104,9 +105,10 @@ class Node:
             return
         external = cache is Cache.EXTERNAL
         flows = self.external.table if external else self.internal.table
+        expires = self.sync.cache_timeout if external and self.sync.mode is Mode.ALARM else 0
         cursor = 0
         while True:
-            text, cursor = list_text(flows, cursor, external, xml, self._now())
+            text, cursor = list_text(flows, cursor, external, xml, self._now(), expires=expires)
             if not text:
                 return
             yield text
@@ -213,6 +215,15 @@ def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: 
     first = int(time.time()) & 0xFFFFFFFF
     if sync.mode is Mode.FTFW:
         return Ftfw(internal, external, first_sequence=first, now=now, ack_window=sync.ack_window_size)
+    if sync.mode is Mode.ALARM:
+        return Alarm(
+            internal,
+            external,
+            first_sequence=first,
+            now=now,
+            refresh_time=sync.refresh_time,
+            cache_timeout=sync.cache_timeout,
+        )
     return Notrack(internal, external, first_sequence=first, now=now)
 
 
