@@ -129,7 +129,7 @@ def test_who_may_not_load_is_told_once(namespace: Namespace) -> None:
 
 
 def test_warnings_about_lines_of_a_file_are_told_once(namespace: Namespace) -> None:
-    lines = ["-D -s 10.0.0.1 -u SRC_NAT", "-D -s 10.0.0.1 -a 10.0.0.2"]
+    lines = ["-D -s 10.0.0.1 -u SRC_NAT,ASSURED", "-D -s 10.0.0.1 -a 10.0.0.2"]
     warnings = [
         "WARNING: ignoring SRC_NAT, use --src-nat instead",
         "WARNING: ignoring -a, deprecated option.",

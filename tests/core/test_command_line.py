@@ -153,6 +153,9 @@ def test_refused(line: str, message: str) -> None:
             "cannot use --label-add and --label-del at the same time",
         ),
         ("-L -u UNSET", "Operation failed: invalid parameters"),
+        ("-D -u UNSET", "Operation failed: invalid parameters"),
+        ("-D -u SRC_NAT", "Operation failed: invalid parameters"),
+        ("-D -m 3/3 -u SRC_NAT,DST_NAT", "Operation failed: invalid parameters"),
         ("-I -p icmp -t 9 -s ::1 -d ::2 --icmp-type 8 --icmp-code 0", "Operation failed: invalid parameters"),
         (
             f"-A -p icmpv6 -t 9 {TUPLE} --icmpv6-type 8 --icmpv6-code 0",
@@ -167,6 +170,13 @@ def test_refused(line: str, message: str) -> None:
 def test_found_late(line: str, message: str) -> None:
     error = refused(line)
     assert (str(error), error.status, error.usage) == (message, 1, False)
+
+
+@pytest.mark.parametrize(
+    "line", ["-D -u SRC_NAT,ASSURED", "-U -u UNSET", "-U -u SRC_NAT", f"-I {FLOW} -t 9 -u UNSET"]
+)
+def test_status_words_that_leave_something_or_are_set(line: str) -> None:
+    assert parsed(line).has("status")
 
 
 def test_warnings_come_with_what_is_refused_later() -> None:

@@ -369,10 +369,10 @@ cdef class Parser:
             return self.note(WRONG_MASK_WITHOUT_DESTINATION, NULL, 0)
         if given & option_bit(OPTION_ZERO) and given & FILTERS:
             return self.note(WRONG_ZERO_FILTERED, NULL, 0)
-        # A dump by a status that says nothing is refused by the kernel; ICMP of the other family has no reply; the reply
-        # alone names no flow to get.
-        if (line.command == COMMAND_LIST_ and given & option_bit(OPTION_STATUS) and line.flow.status == 0
-                and line.status_unset == 0):
+        # A dump by a status that says nothing is refused by the kernel, and must not delete what is not named; ICMP of
+        # the other family has no reply; the reply alone names no flow to get.
+        if ((line.command == COMMAND_LIST_ or line.command == COMMAND_DELETE_)
+                and given & option_bit(OPTION_STATUS) and line.flow.status == 0 and line.status_unset == 0):
             return self.note(WRONG_PARAMETERS, NULL, 0)
         if ((line.command == COMMAND_CREATE_ or line.command == COMMAND_ADD_)
                 and (line.protocol == 1 and line.family == FAMILY_IPV6
