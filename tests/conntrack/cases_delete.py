@@ -126,6 +126,7 @@ CASES: list[Case] = [
         -D -p 50
         -D -p 89
         -D -p 200
+        -D -p mptcp    ## differs: protocol-deletes
         -D -m 1
         -D -m 0
         -D -m 0/0xff
@@ -134,7 +135,8 @@ CASES: list[Case] = [
         -D -u ASSURED
         -D -u SEEN_REPLY
         -D -u FIXED_TIMEOUT
-        -D -u UNSET
+        -D -u UNSET    ## differs: status-deletes
+        -D -m 0/0 -u SRC_NAT    ## differs: status-deletes
         -D -u ASSURED,SEEN_REPLY
         -D -w 1
         -D -w 0

@@ -202,7 +202,7 @@ def test_protocols(text: str, number: int) -> None:
     assert parsed(f"-L -p '{text}'").protocol == number
 
 
-@pytest.mark.parametrize("text", ["256", "-1", "6x", "6 ", "", "unknown", "icmp6", "t"])
+@pytest.mark.parametrize("text", ["256", "-1", "6x", "6 ", "", "unknown", "icmp6", "t", "mptcp"])
 def test_no_protocol(text: str) -> None:
     assert str(refused(f"-L -p '{text}'")) == f"`{text}' unsupported protocol"
 

@@ -366,6 +366,8 @@ cdef int protocol_number(const char *text) noexcept nogil:
     number = strtol(text, &end, 0)
     if end[0] == 0:
         return <int>number if 0 <= number <= 255 else -1
-    if getprotobyname_r(text, &entry, buffer, sizeof(buffer), &found) == 0 and found != NULL:
+    # A header has eight bits for it: what /etc/protocols has beyond them is no protocol of a packet.
+    if (getprotobyname_r(text, &entry, buffer, sizeof(buffer), &found) == 0 and found != NULL
+            and 0 <= found.p_proto <= 255):
         return found.p_proto
     return -1
