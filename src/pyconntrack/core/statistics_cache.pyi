@@ -6,6 +6,6 @@ STAMP_LENGTH: int
 class StatisticsCache(InternalCache):
     lines: bool
     lost: int
-    bytes: int
-    packets: int
+    traffic_bytes: int
+    traffic_packets: int
     def take_lines(self) -> bytes: ...

@@ -36,8 +36,8 @@ cdef class StatisticsCache(InternalCache):
     cdef time_t stamped
     cdef char[64] stamp
     cdef readonly uint64_t lost        # lines that there was no memory for
-    cdef readonly uint64_t bytes       # of the flows that ended, both directions, where the kernel counts
-    cdef readonly uint64_t packets
+    cdef readonly uint64_t traffic_bytes       # of the flows that ended, both directions, where the kernel counts
+    cdef readonly uint64_t traffic_packets
 
     def __init__(self, **_):
         self.lines = True
@@ -89,8 +89,8 @@ cdef class StatisticsCache(InternalCache):
     cdef void write(self, const flow_t *flow) noexcept nogil:
         """A line: when, and what `conntrack -L` shows of the flow, without the timeout."""
         cdef time_t now
-        self.bytes += flow.bytes_original + flow.bytes_reply
-        self.packets += flow.packets_original + flow.packets_reply
+        self.traffic_bytes += flow.bytes_original + flow.bytes_reply
+        self.traffic_packets += flow.packets_original + flow.packets_reply
         if not self.lines:
             return
         if not self.make_room():

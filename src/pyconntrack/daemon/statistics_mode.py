@@ -99,8 +99,8 @@ class StatisticsNode:
         statistics = Statistics(
             runtime=measure_runtime(self, uptime),
             internal=measure_cache("stats", self.internal),
-            traffic_bytes=self.internal.bytes,
-            traffic_packets=self.internal.packets,
+            traffic_bytes=self.internal.traffic_bytes,
+            traffic_packets=self.internal.traffic_packets,
         )
         return format_statistics(statistics, subject)
 
