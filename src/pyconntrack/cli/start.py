@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a configuration to a daemon that runs: background, log, lock, scheduling, and then the node itself."""
+"""From a configuration to a daemon that runs: background, log, lock, scheduling, privileges, and the node."""
 
 from __future__ import annotations
 
 import traceback
 
-from pyconntrack.config import General, Loaded, missing_interfaces
+from pyconntrack.config import General, Loaded, Settings, missing_interfaces
 from pyconntrack.daemon.lock import LockError, LockFile
 from pyconntrack.daemon.log import ERROR, Log, LogError, format_line, print_line
 from pyconntrack.daemon.main import serve
+from pyconntrack.daemon.notify import AnnouncedStart, ServiceManager
+from pyconntrack.daemon.privileges import give_up
 from pyconntrack.daemon.process import Foreground, Start, daemonize, set_nice, set_scheduler
 
 
@@ -18,8 +20,9 @@ def start_daemon(loaded: Loaded, *, background: bool) -> int:
     With `background`, only the daemon itself returns from here: the process that called exits when the daemon
     works, or cannot.
     """
-    start: Start = daemonize() if background else Foreground()
     general = loaded.settings.general
+    manager = ServiceManager.of_environment() if general.systemd else ServiceManager()
+    start = AnnouncedStart(daemonize() if background else Foreground(), manager)
     file = None if general.log_file is None else str(general.log_file)
     try:
         log = Log(file=file, syslog=general.syslog, console=not background)
@@ -28,7 +31,7 @@ def start_daemon(loaded: Loaded, *, background: bool) -> int:
         start.failed(format_line(ERROR, str(error)))
         return 1
     try:
-        return _run_logged(loaded, log, start, background)
+        return _run_logged(loaded, log, start, manager, background)
     except Exception as error:
         for line in traceback.format_exc().splitlines():
             log.error(line)
@@ -38,7 +41,7 @@ def start_daemon(loaded: Loaded, *, background: bool) -> int:
         log.close()
 
 
-def _run_logged(loaded: Loaded, log: Log, start: Start, background: bool) -> int:
+def _run_logged(loaded: Loaded, log: Log, start: Start, manager: ServiceManager, background: bool) -> int:
     missing = missing_interfaces(loaded.settings)
     for problem in missing:
         log.error(str(problem))
@@ -53,7 +56,8 @@ def _run_logged(loaded: Loaded, log: Log, start: Start, background: bool) -> int
         return 1
     try:
         _schedule(loaded.settings.general, log)
-        return serve(loaded.settings, log, start, background=background)
+        _give_up_privileges(loaded.settings, log)
+        return serve(loaded.settings, log, start, manager, background=background)
     finally:
         lock.release()
 
@@ -66,3 +70,10 @@ def _schedule(general: General, log: Log) -> None:
             set_nice(general.nice)
     except OSError as error:
         log.warning(f"can't set the scheduling that the configuration asks for: {error.strerror}")
+
+
+def _give_up_privileges(settings: Settings, log: Log) -> None:
+    try:
+        give_up(settings)
+    except OSError as error:
+        log.warning(f"can't give up the privileges that the daemon does not need: {error.strerror}")

@@ -7,8 +7,6 @@ what is taken with a warning because the daemon does its work all the same, in a
 
 from __future__ import annotations
 
-import os
-
 from pyconntrack.config import Settings, Transport
 
 
@@ -39,6 +37,4 @@ def without_effect(settings: Settings) -> list[str]:
         warnings.append("PollSecs is not available yet: events are followed")
     if settings.helper is not None:
         warnings.append("the section Helper is not available yet: no helper is set up")
-    if general.systemd and "NOTIFY_SOCKET" in os.environ:
-        warnings.append("Systemd is not available yet: run the daemon with Type=simple")
     return warnings

@@ -114,6 +114,11 @@ class Node:
             yield text
             await asyncio.sleep(0)
 
+    def status(self) -> str:
+        """One line, for the service manager and the log."""
+        caches = f"{len(self.internal)} flows in the internal cache, {len(self.external)} in the external one"
+        return f"mode {self.sync.mode.value}, {caches}"
+
     async def statistics(self, subject: str) -> str:
         uptime = int(self._loop.time() - self._started)
         return format_statistics(measure(self, uptime), subject)
