@@ -7,9 +7,10 @@ line may say what is special about it::
     -L -o xml
     -L --id 5           ## differs: crash
     -L -n1.2.3.4        ## as: -L -n 1.2.3.4
+    -U -n1.2.3.4 -m 5   ## as: -U -n 1.2.3.4 -m 5   ## differs: update-without-family
 
 The second differs from the C tool in a way that is meant, see `deliberate.py`. The third must do what the C
-tool does with the other words; those differ deliberately, too.
+tool does with the other words; those differ deliberately, too. The fourth differs from that as well.
 
 `{file}` in the words stands for a file with the case's text.
 """
@@ -77,10 +78,9 @@ def refused(lines: str) -> Iterator[Case]:
 
 def _split(lines: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for line in lines.strip().splitlines():
-        words, _, remark = line.partition("##")
-        kind, _, text = remark.strip().partition(": ")
-        if kind not in ("", "differs", "as"):
-            raise ValueError(f"no such remark: {remark}")
+        words, *texts = line.split("##")
+        remarks = dict(text.strip().split(": ", 1) for text in texts)
+        if not remarks.keys() <= {"differs", "as"}:
+            raise ValueError(f"no such remark: {line}")
         if words.strip():
-            differs = tuple(text.split()) if kind == "differs" else ()
-            yield words.strip(), text if kind == "as" else "", differs
+            yield words.strip(), remarks.get("as", "").strip(), tuple(remarks.get("differs", "").split())

@@ -144,6 +144,8 @@ ATTRIBUTES = f"""
     -I {UDP} -m 0xffffffff
     -I {UDP} -m 4294967296
     -I {UDP} -m 5 -m 6
+    -I {UDP} -u SEEN_REPLY -m 0x10
+    -I {UDP} -m 0x10 -u SEEN_REPLY    ## differs: mark-before-status
     -I {UDP} -u ASSURED
     -I {UDP} -u SEEN_REPLY
     -I {UDP} -u SEEN_REPLY,ASSURED

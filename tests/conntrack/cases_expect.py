@@ -108,8 +108,8 @@ CASES: list[Case] = [
         -I expect {MASTER} {TUPLE6} {MASK6} -t 200
         -I expect -s 10.0.10.9 -d 10.1.8.1 -p tcp --sport 1024 --dport 21 {TUPLE} {MASK} -t 200
         -I expect -s 10.0.10.3 -d 10.1.8.1 -p udp --sport 1024 --dport 69 {TUPLE} {MASK} -t 200
-        -I expect {MASTER} --tuple-src 10.1.8.1 --tuple-dst 10.0.10.1 --tuple-port-src 0 --tuple-port-dst 2000 {MASK} -t 200
-        -I expect -s 10.0.10.2 -d 10.1.8.1 -p tcp --sport 1024 --dport 21 --tuple-src 10.1.8.1 --tuple-dst 10.0.10.1 --tuple-port-src 0 --tuple-port-dst 2000 {MASK} -t 200
+        -I expect {MASTER} --tuple-src 10.1.8.1 --tuple-dst 10.0.10.1 --tuple-port-src 0 --tuple-port-dst 2000 {MASK} -t 200    ## differs: expect-exists
+        -I expect -s 10.0.10.2 -d 10.1.8.1 -p tcp --sport 1024 --dport 21 --tuple-src 10.1.8.1 --tuple-dst 10.0.10.1 --tuple-port-src 0 --tuple-port-dst 2000 {MASK} -t 200    ## differs: expect-exists
         -D expect {EXPECTED}
         --delete expect {EXPECTED}
         -D expect -s 10.1.8.1 -d 10.0.10.1 -p tcp --sport 0 --dport 2001
@@ -137,6 +137,7 @@ CASES: list[Case] = [
     *changes(
         "one",
         """
+        -I expect -s 1.1.1.1 -d 2.2.2.2 -p gre --srckey 1 --dstkey 2 --tuple-src 4.4.4.4 --tuple-dst 5.5.5.5 --mask-src 255.255.255.0 --mask-dst 255.255.255.255 --tuple-key-src 1 --tuple-key-dst 2 --mask-key-src 3 --mask-key-dst 4 -t 200
         -I expect -s 1.1.1.1 -d 2.2.2.2 --tuple-src 4.4.4.4 --tuple-dst 5.5.5.5 --mask-src 255.255.255.0 --mask-dst 255.255.255.255 -p tcp --orig-port-src 2005 --orig-port-dst 21 -t 200 --tuple-port-src 10240 --tuple-port-dst 10241 --mask-port-src 10 --mask-port-dst 300
         """,
     ),

@@ -205,12 +205,12 @@ ATTRIBUTES = """
     -L -u UNSET,ASSURED
     -L -u ASSURED,UNSET
     -L -u UNSET,SEEN_REPLY
-    -L -u ASSURED -u SEEN_REPLY
+    -L -u ASSURED -u SEEN_REPLY    ## as: -L -u ASSURED,SEEN_REPLY
     -L -u UNSET -p tcp
     -L -u ASSURED -p udp -f ipv6
     -L -c 0
-    -L -c 1
-    -L --secmark 1
+    -L -c 1    ## differs: secmark
+    -L --secmark 1    ## differs: secmark
     -L -t 100
     -L -t 1000000
     -L --timeout 100

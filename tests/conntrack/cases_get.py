@@ -37,7 +37,7 @@ CASES: list[Case] = [
         -G {TUPLE} --state CLOSE
         -G {TUPLE} --mask-src 255.255.255.0
         -G {TUPLE} --tuple-src 1.2.3.4
-        -G {TUPLE} --reply-port-src 5
+        -G {TUPLE} --reply-port-src 5    ## differs: get-reply
         -G {TUPLE} -r 10.1.0.3
         -G {TUPLE} -q 10.0.2.1
         -G -s 10.0.2.1 -d 10.1.0.3 -p tcp --sport 3001
@@ -77,7 +77,7 @@ CASES: list[Case] = [
         -G -s 10.0.5.1 -d 10.1.3.1 -p sctp --sport 5004 --dport 3868 --state NONE
         -G -s 10.0.5.1 -d 10.1.3.1 -p sctp --sport 5004 --dport 3868 --orig-vtag 5
         -G -s 10.0.5.2 -d 10.1.3.1 -p dccp --sport 5000 --dport 5001
-        -G -s 10.0.5.2 -d 10.1.3.1 -p dccp --sport 0 --dport 0
+        -G -s 10.0.5.2 -d 10.1.3.1 -p dccp --sport 0 --dport 0    ## differs: dccp-ports
         -G -s 10.0.5.3 -d 10.1.3.1 -p gre --srckey 1 --dstkey 0x100
         -G -s 10.0.5.3 -d 10.1.3.1 -p gre --srckey 1
         -G -s 10.0.5.3 -d 10.1.3.1 -p gre

@@ -33,6 +33,7 @@ CASES: list[Case] = [
         -C conntrack
         -Cconntrack
         --count
+        --counter
         -C expect
         --count expect
         -S

@@ -33,13 +33,9 @@ LINES = [
     "-A " + UDP.format(9) + " extra",
     "-A " + UDP.format(9) + " -m x",
     "-A " + UDP.format(9) + " -t x",
-    "-A " + UDP.format(9) + " -r 3.3.3.3 -q 1.1.1.9",
-    "-A " + UDP.format(9) + " --label-add none",
     "-A " + UDP.format(9) + " -w 65536",
-    "-I -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21 --state CLOSE -t 100",
     "-A -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21 --state CLOSE -t 100",
     "-U -s 9.9.9.9 -d 2.2.2.2 -p tcp --sport 2005 --dport 21 -m 5",
-    "-U -m 5",
     "-U",
     "-D -s 9.9.9.9 -d 2.2.2.2 -p tcp --sport 2005 --dport 21",
     "-D -p tcp",
@@ -51,14 +47,21 @@ LINES = [
     "-A " + UDP.format(9) + " \\",
     "-A --src=1.1.1.9 --dst=2.2.2.2 --proto=udp --sport=1000 --dport=53 --timeout=300",
     "-A -s1.1.1.9 -d2.2.2.2 -pudp --sport 1000 --dport 53 -t300",
-    "-A " + UDP.format(9) + " -w 5 -m 0x10/0xff -u SEEN_REPLY",
     "-A " + UDP.format(9) + "\r",
     "-A -s fd00::9 -d fd00::2 -p udp --sport 1 --dport 2 -t 300",
     "-A -s fd00::9 -d fd00::2 -p icmpv6 --icmpv6-type 128 --icmpv6-code 0 -t 300",
     "-A -s 1.1.1.9 -d 2.2.2.2 -p 50 -t 300",
     "-A -s 1.1.1.9 -d 2.2.2.2 -p gre --srckey 1 --dstkey 2 -t 300",
 ]
+WITH_DIFFERENCE = {
+    "-A " + UDP.format(9) + " -r 3.3.3.3 -q 1.1.1.9": "load-refused",
+    "-I -s 1.1.1.1 -d 2.2.2.2 -p tcp --sport 2005 --dport 21 --state CLOSE -t 100": "load-refused",
+    "-U -m 5": "load-update",
+    "-A " + UDP.format(9) + " -w 5 -m 0x10/0xff -u SEEN_REPLY": "mark-before-status",
+}
+# Nothing of a file with one of these is carried out.
 REFUSED_LINES = [
+    "-A " + UDP.format(9) + " --label-add none",
     "nothing",
     "-x",
     "-L",
@@ -97,12 +100,12 @@ CASES: list[Case] = [
     loads("one", "-R {file}", "# nothing but a comment\n"),
     loads("one", "-R {file}", "# a comment without an end"),
     loads("one", "-R {file}", THREE.rstrip("\n")),
-    loads("one", "-R {file}", MIXED),
+    loads("one", "-R {file}", MIXED, "load-update"),
     loads("one", "-R {file}", SURROUNDED),
     loads("one", "-R {file}", THREE.replace("\n", "\r\n")),
     loads("one", "-R {file}", THREE * 2),
     loads("one", "-R {file}", THREE.replace("-A", "-I")),
-    loads("one", "-R {file}", THREE.replace("-A", "-I") * 2),
+    loads("one", "-R {file}", THREE.replace("-A", "-I") * 2, "load-refused"),
     loads("one", "-R {file}", "-A " + UDP.format(9) + " " * 5000 + "\n"),
     loads("one", "-R {file} -R {file}", THREE),
     loads("one", "-R {file} -p tcp", THREE),
@@ -111,6 +114,10 @@ CASES: list[Case] = [
     loads("one", "-R {file} extra", THREE),
     loads("one", "-R {file} conntrack", THREE),
     *(loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n") for line in LINES),
+    *(
+        loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n", name)
+        for line, name in WITH_DIFFERENCE.items()
+    ),
     *(
         loads("one", "-R {file}", f"-A {UDP.format(1)}\n{line}\n-A {UDP.format(2)}\n", "load-line")
         for line in REFUSED_LINES
@@ -123,5 +130,7 @@ CASES: list[Case] = [
         labels=True,
     ),
     loads("one", "-R {file}", f"-A {UDP.format(1)} --label-add none\n", "load-line", labels=True),
-    *changes("one", "-R /nonexistent\n-R /\n-R ''\n-R\n--load-file\n-R /dev/null\n-R -"),
+    *changes(
+        "one", "-R /nonexistent\n-R / ## differs: load-directory\n-R ''\n-R\n--load-file\n-R /dev/null\n-R -"
+    ),
 ]

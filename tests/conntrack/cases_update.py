@@ -41,7 +41,7 @@ CASES: list[Case] = [
         -U {ONE} -u SEEN_REPLY,ASSURED,FIXED_TIMEOUT -t 700
         -U {ONE} -u UNSET
         -U {ONE} -u UNSET,ASSURED
-        -U {ONE} -u EXPECTED
+        -U {ONE} -u EXPECTED    ## differs: update-refused
         -U {ONE} -u OFFLOAD
         -U {ONE} -u NOTHING
         -U -u ASSURED
@@ -96,17 +96,16 @@ CASES: list[Case] = [
         "mixed",
         """
         -U -m 9    ## differs: update-without-family
-        -U -t 600
+        -U -t 600    ## differs: update-without-family
         -U -s 10.0.2.1 -m 9    ## differs: update-answers
         -U -s 10.0.2.1 -m 9/0xff    ## differs: update-answers
         -U -s 10.0.2.1 -m 0x0f/0xf0    ## differs: update-answers
         -U -s 10.0.2.0/24 -m 9    ## differs: update-answers
-        -U -d 10.1.1.1 -t 900
+        -U -d 10.1.1.1 -t 900    ## differs: update-refused
         -U -d fd01::b -m 9    ## differs: update-answers
-        -U -s fd00::/16 -m 9
-        -U -f ipv6 -m 9
-        -U -f ipv6 -m 9/0
-        -U -f ipv4 -t 600
+        -U -s fd00::/16 -m 9    ## differs: update-zone update-answers
+        -U -f ipv6 -m 9    ## differs: update-zone update-answers
+        -U -f ipv6 -m 9/0    ## differs: update-zone update-answers
         -U -p tcp -m 9    ## differs: update-without-family
         -U -p tcp --dport 80 -m 9    ## differs: update-without-family
         -U -p tcp --dport 80 -t 600    ## differs: update-without-family
@@ -115,13 +114,13 @@ CASES: list[Case] = [
         -U -p tcp --dport 443 -u SEEN_REPLY,ASSURED    ## differs: update-without-family
         -U -p udp -m 9    ## differs: update-without-family
         -U -p udp -u ASSURED,SEEN_REPLY    ## differs: update-without-family
-        -U -p udp --dport 53 -u SEEN_REPLY -t 500
+        -U -p udp --dport 53 -u SEEN_REPLY -t 500    ## differs: update-without-family
         -U -p icmp -m 9    ## differs: update-without-family
         -U -p icmp --icmp-type 8 -m 9    ## differs: update-without-family
         -U -p icmpv6 -m 9    ## differs: update-without-family
         -U -p sctp -m 9    ## differs: update-without-family
         -U -p sctp --sport 5001 -m 9    ## differs: update-without-family
-        -U -p sctp --state CLOSED
+        -U -p sctp --state CLOSED    ## differs: update-without-family
         -U -p gre -m 9    ## differs: update-without-family
         -U -p gre --srckey 1 -m 9    ## differs: update-without-family
         -U -p dccp -m 9    ## differs: update-without-family
@@ -140,7 +139,7 @@ CASES: list[Case] = [
         -U -j -m 9
         -U -q 192.0.2.1 -m 9    ## differs: update-answers
         -U -r 192.0.2.2 -m 9    ## differs: update-answers
-        -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -m 9
+        -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -m 9    ## differs: update-zone update-answers
         -U -s 10.0.8.1 -d 10.1.6.1 -p udp --sport 1024 --dport 123 -w 2 -m 9
         -U -s 10.0.9.0/24 -m 9    ## differs: update-answers
         -U -s 10.0.10.0/24 -t 600    ## differs: update-answers
@@ -157,10 +156,10 @@ CASES: list[Case] = [
         -U -d 10.1.7.1 --label-add second --label-add middle    ## differs: update-answers
         -U -d 10.1.7.1 --label-add none
         -U -d 10.1.7.1 --label-del first    ## differs: update-answers
-        -U -d 10.1.7.1 --label-del=first
-        -U -d 10.1.7.1 --label-del=first,second
+        -U -d 10.1.7.1 --label-del=first    ## as: -U -d 10.1.7.1 --label-del first    ## differs: update-answers
+        -U -d 10.1.7.1 --label-del=first,second    ## as: -U -d 10.1.7.1 --label-del first,second    ## differs: update-answers
         -U -d 10.1.7.1 --label-del    ## differs: update-answers
-        -U -d 10.1.7.1 --label-del=none
+        -U -d 10.1.7.1 --label-del=none    ## as: -U -d 10.1.7.1 --label-del none
         -U -d 10.1.7.1 --label-add first --label-del=second
         -U -d 10.1.7.1 --label-add last --label-del
         -U -l first --label-add last    ## differs: update-without-family
@@ -171,14 +170,14 @@ CASES: list[Case] = [
         -U --label-add middle    ## differs: update-without-family
         -U --label-del    ## differs: update-without-family
         -U -d fd01::d --label-add 0x10    ## differs: update-answers
-        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-add second -m 3 -t 500
-        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del=first -o labels
+        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-add second -m 3 -t 500    ## differs: update-flags
+        -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del=first -o labels    ## as: -U -s 10.0.9.0 -d 10.1.7.1 -p tcp --sport 1024 --dport 80 --label-del first -o labels    ## differs: update-flags
         """,
         labels=True,
     ),
     *changes("empty", "-U -m 5\n-U -p tcp -m 5 -s 1.1.1.1 -d 2.2.2.2 --sport 1 --dport 2\n-U"),
     *changes(
         "many",
-        "-U -m 7 ## differs: update-without-family\n-U -p tcp --dport 81 -m 7 ## differs: update-without-family\n-U -m 7 -s 10.3.0.0/16",
+        "-U -m 7 ## differs: update-without-family\n-U -p tcp --dport 81 -m 7 ## differs: update-without-family\n-U -m 7 -s 10.3.0.0/16 ## differs: update-many",
     ),
 ]
