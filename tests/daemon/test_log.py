@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -123,6 +124,48 @@ def test_lost_lines_are_told_when_there_is_room_again(
     assert messages(path) == [
         ("warning", "2 lines could not be written to this log"),
         ("notice", "three"),
+        ("notice", "four"),
+    ]
+
+
+def test_a_full_disk_is_told_once_where_there_is_another_place(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(file=str(path))
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        log.notice("one")
+        log.notice("two")
+    log.notice("three")
+    log.close()
+    out, err = capsys.readouterr()
+    assert [line.split("] ", 2)[2] for line in err.splitlines()] == [
+        f"can't write to logfile `{path}': No space left on device"
+    ]
+    assert [line.split("] ", 2)[2] for line in out.splitlines()] == ["one", "two", "three"]
+
+
+def test_a_line_that_the_disk_cut_short_spoils_no_other(log: Log, path: Path) -> None:
+    """The limit on a file's size stands for the disk: the write that meets it comes back short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log.notice("one")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+        log.notice("two")
+        log.notice("three")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.notice("four")
+    cut = path.read_text().splitlines()[1]
+    assert len(cut) == 10
+    path.write_text(path.read_text().replace(f"{cut}\n", "", 1))
+    assert messages(path) == [
+        ("notice", "one"),
+        ("warning", "2 lines could not be written to this log"),
         ("notice", "four"),
     ]
 

@@ -60,6 +60,8 @@ class FileSink:
         self.path = path
         self._descriptor = self._open()
         self._lost = 0
+        # The last line ends in the middle: the disk filled up in it.
+        self._cut = False
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -68,25 +70,31 @@ class FileSink:
         except OSError as error:
             raise LogError(f"can't open logfile `{self.path}': {error.strerror}") from error
 
-    def write(self, line: str) -> None:
+    def write(self, line: str) -> str:
+        """Why the line could not be written, where it is the first one; else nothing."""
         if self._lost:
             note = format_line(WARNING, f"{self._lost} lines could not be written to this log")
-            if not self._try(note):
+            if self._try(note):
                 self._lost += 1
-                return
+                return ""
             self._lost = 0
-        if not self._try(line):
+        reason = self._try(line)
+        if reason:
             self._lost += 1
+        return reason
 
-    def _try(self, line: str) -> bool:
-        data = line.encode("utf-8", "surrogateescape") + b"\n"
+    def _try(self, line: str) -> str:
+        data = b"\n" * self._cut + _encoded(line) + b"\n"
+        written = 0
         try:
-            written = os.write(self._descriptor, data)
-            if 0 < written < len(data):  # the disk filled up in this line
+            while written < len(data):
                 written += os.write(self._descriptor, data[written:])
-        except (OSError, UnicodeError):
-            return False
-        return written == len(data)
+        except OSError as error:
+            return error.strerror or str(error)
+        finally:
+            if written:
+                self._cut = not data[:written].endswith(b"\n")
+        return ""
 
     def reopen(self) -> None:
         """Go on in a new file of the same name, after the old one was moved away. Raises LogError, and keeps
@@ -94,9 +102,18 @@ class FileSink:
         fresh = self._open()
         os.close(self._descriptor)
         self._descriptor = fresh
+        self._cut = False
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _encoded(line: str) -> bytes:
+    """What came as bytes that are no UTF-8 goes out as it came."""
+    try:
+        return line.encode("utf-8", "surrogateescape")
+    except UnicodeError:
+        return line.encode("utf-8", "replace")
 
 
 class SyslogSink:
@@ -148,7 +165,12 @@ class Log:
     def write(self, severity: int, message: str) -> None:
         """One line, whatever the message holds. Raises nothing."""
         if self._file is not None:
-            self._file.write(format_line(severity, message))
+            reason = self._file.write(format_line(severity, message))
+            if reason:
+                self._write_elsewhere(ERROR, f"can't write to logfile `{self._file.path}': {reason}")
+        self._write_elsewhere(severity, message)
+
+    def _write_elsewhere(self, severity: int, message: str) -> None:
         if self._syslog is not None:
             self._syslog.write(severity, one_line(message))
         if self.console:
