@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -232,3 +233,46 @@ def test_files(shell: Shell, tmp_path: Path) -> None:
     for words in (["-R", beginning], ["--load-file", beginning], ["-L", "--labelmap", beginning]):
         assert sorted(shell.complete([words])[0]) == [f"{beginning}old", f"{beginning}save"]
     assert shell.complete([["-R", ""]])[0][-1] == "-"
+
+
+# Types each line and a tabulator into an interactive shell, which writes what its line has become to $told.
+TYPING_DRIVER = f"""
+zmodload zsh/zpty zsh/zselect zsh/datetime
+answered() {{
+    local -F deadline=$((EPOCHREALTIME + 30))
+    while (($(wc -l < $told) < $1)); do
+        ((EPOCHREALTIME < deadline)) || exit 3
+        zpty -r -t shell ignored || zselect -t 1
+    done
+}}
+zpty shell zsh -f -i
+zpty -w shell 'fpath=({ZSH.parent} $fpath); autoload -U compinit; compinit -u -D
+    tell() {{ print -r -- "$BUFFER" >> $told; BUFFER=; zle redisplay }}
+    zle -N tell; bindkey "^X" tell; print ready >> $told'
+answered 1
+integer count=1
+while IFS= read -r line; do
+    zpty -n -w shell "$line"$'\\t\\C-X'
+    answered $((++count))
+done
+zpty -d shell
+"""
+
+
+def test_a_zsh_that_is_typed_into_completes(tmp_path: Path) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    typed = {
+        "conntrack -L e": "conntrack -L expect ",
+        "conntrack -L -p tcp --sp": "conntrack -L -p tcp --sport ",
+        "conntrack -L -o xml,lab": "conntrack -L -o xml,labels ",
+        "conntrack -L --family=": "conntrack -L --family=ipv",
+        "conntrack -E -e NEW,D": "conntrack -E -e NEW,DESTROY ",
+        "conntrack --loa": "conntrack --load-file ",
+    }
+    told = tmp_path / "told"
+    told.touch()
+    text = "".join(f"{line}\n" for line in typed)
+    environment = {**os.environ, "told": str(told), "TERM": "xterm"}
+    subprocess.run(["zsh", "-f", "-c", TYPING_DRIVER], input=text, text=True, check=True, env=environment)
+    assert told.read_text().split("\n")[1:-1] == list(typed.values())
