@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from pyconntrack.cli.conntrack_help import HELP
 from pyconntrack.core.command_line import CommandLineError
 from pyconntrack.core.load import Loader
 from pyconntrack.kernel.label_map import LABEL_MAP
@@ -59,6 +60,15 @@ def test_there_is_no_option_that_nobody_knows() -> None:
     assert {word for head in HEADS for word in head if re.fullmatch("-[A-Za-z]", word)} == {
         f"-{letter}" for letter in LETTERS.values()
     }
+
+
+def test_the_help_has_every_option_and_no_other() -> None:
+    # --nat-range has no effect.
+    known = {*LONG_NAMES, "--load-file"} - {"--nat-range"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", HELP)) == known
+    pairs = re.findall(r"(?<![\w-])-([A-Za-z]), (--[a-z][\w-]*)", HELP)
+    names = set(LETTERS) - {"--nat-range", "--orig-src", "--orig-dst"}
+    assert {name: letter for letter, name in pairs} == {name: LETTERS[name] for name in names}
 
 
 @pytest.mark.parametrize(
