@@ -19,6 +19,7 @@ from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import table_request
+from pyconntrack.daemon.event_filter import filter_in_kernel
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.kernel.dump import NLM_F_DUMP, hash_buckets
@@ -105,6 +106,7 @@ class KernelFollower:
         self.reporter.notice(
             f"netlink event socket buffer size has been set to {self._socket.receive_buffer} bytes"
         )
+        filter_in_kernel(self._socket, self.general.filter, self.reporter)
         if _events_mode() == 0:
             self.reporter.warning(
                 "the kernel makes no events, so changes are seen late: "

@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator
 
 from pyconntrack.channel.datagram import ChannelError, DatagramChannel
-from pyconntrack.config import Filter, Mode, Policy, Settings, Sync
+from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
-from pyconntrack.core.filter import EventFilter
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.listing import list_text
 from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.committer import commit
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
+from pyconntrack.daemon.event_filter import event_filter
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure
@@ -230,20 +230,3 @@ def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: 
             cache_timeout=sync.cache_timeout,
         )
     return Notrack(internal, external, first_sequence=first, now=now)
-
-
-def event_filter(settings: Filter) -> EventFilter | None:
-    """The filter that the configuration asks for, None where it lets everything through."""
-    if settings.protocol is None and settings.address is None and settings.state is None:
-        return None
-    protocol, address, state = settings.protocol, settings.address, settings.state
-    return EventFilter(
-        protocols=protocol.numbers if protocol else None,
-        accept_protocols=protocol is not None and protocol.policy is Policy.ACCEPT,
-        networks=[(network.network_address.packed, network.prefixlen) for network in address.networks]
-        if address
-        else None,
-        accept_networks=address is not None and address.policy is Policy.ACCEPT,
-        states={6: state.tcp_states} if state else None,
-        accept_states=state is not None and state.policy is Policy.ACCEPT,
-    )

@@ -11,10 +11,11 @@ from pyconntrack.core.listing import list_text
 from pyconntrack.core.statistics_cache import StatisticsCache
 from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
+from pyconntrack.daemon.event_filter import event_filter
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure_cache, measure_runtime
-from pyconntrack.daemon.node import StartError, event_filter
+from pyconntrack.daemon.node import StartError
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.daemon.statistics import Statistics, format_statistics
 from pyconntrack.daemon.statistics_log import StatisticsLog, outlets_of
