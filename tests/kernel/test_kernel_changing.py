@@ -24,6 +24,7 @@ from pyconntrack import (
     TupleFilter,
 )
 from pyconntrack.core.changes import FlowChange
+from pyconntrack.kernel import changing
 from pyconntrack.kernel import table as table_module
 from pyconntrack.kernel.changing import count_done, delete_steps, update_steps
 from pyconntrack.kernel.filter import Selection
@@ -390,3 +391,61 @@ def test_events_are_those_of_the_c_tool(bed: Testbed, words: str, selected: Sele
     )
     process.kill()
     assert theirs() == expected
+
+
+def three(first: int) -> list[Flow]:
+    return [Flow(original=Tuple("10.0.0.1", "10.0.0.2", 17, first + n, 53), timeout=600) for n in range(3)]
+
+
+def batch_of(flows: list[Flow]) -> FlowBatch:
+    batch = FlowBatch()
+    for flow in flows:
+        flow.add_to(batch)
+    return batch
+
+
+@pytest.fixture
+def interrupted(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConntrackTable]:
+    """It did not read the answers about three flows of the table's six, nor about three that are not there."""
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with ConntrackTable(namespace.name) as table:
+        with ConntrackTable(namespace.name) as other:
+            assert other.create_batch(batch_of(three(1) + three(11))) == []
+        with monkeypatch.context() as patch:
+            patch.setattr(changing, "collect_flows", interrupt)
+            for flows in (three(1), three(21)):
+                with pytest.raises(KeyboardInterrupt):
+                    table.reread(batch_of(flows))
+        yield table
+
+
+def test_what_is_left_of_an_interrupted_question_is_no_answer_to_get(interrupted: ConntrackTable) -> None:
+    wanted = three(11)[0].original
+    assert wanted is not None
+    assert interrupted.get(wanted).original == wanted
+
+
+def test_what_is_left_of_an_interrupted_question_is_no_answer_to_the_next(
+    interrupted: ConntrackTable,
+) -> None:
+    found = flows_of(interrupted.reread(batch_of(three(11))))
+    assert [flow.original for flow in found] == [flow.original for flow in three(11)]
+
+
+def test_what_is_left_of_an_interrupted_question_is_no_failure_of_a_batch(
+    interrupted: ConntrackTable,
+) -> None:
+    assert interrupted.create_batch(batch_of(three(31))) == []
+    assert interrupted.delete_batch(batch_of(three(11))) == []
+
+
+def test_sequence_numbers_of_a_socket_are_never_had_twice(namespace: Namespace) -> None:
+    with ConntrackSocket(namespace=namespace.name) as socket, ConntrackSocket() as other:
+        assert socket.next_sequence() != other.next_sequence()
+        taken = [socket.next_sequence(count) for count in (1, 1024, 1, 256, 1)]
+        assert [number - taken[0] for number in taken] == [0, 1, 1025, 1026, 1282]
+        socket.next_sequence(0xFFFFFFFF - taken[-1] - 100)
+        assert socket.next_sequence(1000) == 1

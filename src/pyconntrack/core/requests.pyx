@@ -160,9 +160,20 @@ cdef class RequestBatch:
                 index += 1
         return index
 
-    def clear(self):
-        """Forget the requests; the next batch goes on with the sequence numbers."""
+    def clear(self, first_sequence=None):
+        """Forget the requests; the next batch begins with this sequence number, or goes on with them.
+
+        Where others ask on the same socket, too, it must be one that none of them had: what is left of the answers
+        to another request would be taken for this one's. Raises OverflowError.
+        """
+        cdef uint32_t first = self.first_sequence + <uint32_t>self.count if first_sequence is None else first_sequence
         self.reset()
+        self.first_sequence = first
+
+    @property
+    def most(self):
+        """How many requests a batch may have, and sequence numbers."""
+        return self.count_limit
 
     @property
     def receive_buffer(self):
@@ -222,7 +233,7 @@ def collect_flows(RequestBatch requests not None, NetlinkReceiver receiver not N
             for slot in range(count):
                 if requests.note(receiver.data(slot), receiver.size(slot)):
                     complete = True
-                if not take_flows(receiver.data(slot), receiver.size(slot), batch):
+                if not take_flows(requests, receiver.data(slot), receiver.size(slot), batch):
                     out_of_memory = True
         if not complete:
             requests.errors_lost = True
@@ -234,12 +245,12 @@ def collect_flows(RequestBatch requests not None, NetlinkReceiver receiver not N
     return failures_of(requests)
 
 
-cdef bint take_flows(const uint8_t *data, uint32_t length, FlowBatch batch) noexcept nogil:
-    """The flows of a datagram that may hold acknowledgements, too; False for want of memory."""
+cdef bint take_flows(RequestBatch requests, const uint8_t *data, uint32_t length, FlowBatch batch) noexcept nogil:
+    """The flows of a datagram that may hold acknowledgements, too, and answers to others; False for want of memory."""
     cdef message_t message
     cdef flow_t *flow
     while next_message(&data, &length, &message) > 0:
-        if message.type == NLMSG_ERROR:
+        if message.type == NLMSG_ERROR or message.sequence - requests.first_sequence >= <uint32_t>requests.count:
             continue
         flow = batch.append_garbage()
         if flow == NULL:

@@ -76,15 +76,17 @@ def count_done(steps: Iterator[Step], ignored: int = 0) -> int:
     return count
 
 
-def reread(socket: ConntrackSocket, batch: FlowBatch) -> FlowBatch:
-    """The flows of a batch as they are now, without those that ended. Raises ConntrackError."""
-    requests = RequestBatch(QUESTION_BYTES)
+def reread(socket: ConntrackSocket, batch: FlowBatch, requests: RequestBatch) -> FlowBatch:
+    """The flows of a batch as they are now, without those that ended. Raises ConntrackError.
+
+    `requests`, of QUESTION_BYTES, is what they are asked by.
+    """
     socket.set_receive_buffer(ANSWER_BUFFER)
     receiver = NetlinkReceiver(socket.fileno())
     found = FlowBatch(len(batch))
     start = 0
     while start < len(batch):
-        requests.clear()
+        requests.clear(socket.next_sequence(requests.most))
         start = requests.add_flows(batch, start, GET, 0)
         try:
             requests.send(socket.fileno())

@@ -5,10 +5,14 @@ import errno
 import os
 import select
 import socket
+from typing import TYPE_CHECKING
 
 from pyconntrack.core.netlink import acknowledgement, messages
 from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
+
+if TYPE_CHECKING:
+    from pyconntrack.core.requests import RequestBatch
 
 # linux/netlink.h
 NETLINK_NETFILTER = 12
@@ -55,7 +59,8 @@ class ConntrackSocket(Closing):
         reliable: bool = False,
     ) -> None:
         self.socket = open_socket(namespace)
-        self._sequence = 0
+        # By chance, so that what was meant for a former socket of the same port is no answer to this one.
+        self._next_sequence = int.from_bytes(os.urandom(4), "big") or 1
         try:
             if receive_buffer is not None:
                 self.set_receive_buffer(receive_buffer)
@@ -103,9 +108,12 @@ class ConntrackSocket(Closing):
     def set_receive_buffer(self, size: int) -> int:
         """Set the receive buffer to `size` bytes, beyond net.core.rmem_max where we may.
 
-        The size that it got.
+        The size that it got. Raises ConntrackError.
         """
-        set_buffer(self.socket, SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+        try:
+            set_buffer(self.socket, SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
         return self.receive_buffer
 
     def set_send_buffer(self, size: int) -> None:
@@ -119,10 +127,13 @@ class ConntrackSocket(Closing):
             return False
         return self.set_receive_buffer(min(before * 2, limit)) > before
 
-    def next_sequence(self) -> int:
-        """A sequence number for the next request, from 1 on."""
-        self._sequence = self._sequence % 0xFFFFFFFF + 1
-        return self._sequence
+    def next_sequence(self, count: int = 1) -> int:
+        """The first of `count` sequence numbers in a row, none 0, that no other request of this socket has."""
+        first = self._next_sequence
+        if first + count > 0xFFFFFFFF:
+            first = 1
+        self._next_sequence = first + count
+        return first
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until something can be received, `timeout` seconds at most; False where nothing came."""
@@ -143,6 +154,21 @@ class ConntrackSocket(Closing):
         while not self._take_answers(sequence, answers):
             pass
         return answers
+
+    def execute(self, requests: "RequestBatch") -> list[tuple[int, int]]:
+        """Send the requests of a batch: [(position, errno), ...] of those that failed.
+
+        Raises ConntrackError where the socket fails, and with EPERM where the kernel takes none of them: that
+        it tells once for all of the datagram.
+        """
+        try:
+            requests.send(self.fileno())
+            outcomes = requests.collect(self.fileno())
+        except OSError as error:
+            raise conntrack_error(error.errno or 0) from error
+        if outcomes and outcomes[0] == (0, errno.EPERM):
+            raise conntrack_error(errno.EPERM)
+        return outcomes
 
     def _take_answers(self, sequence: int, answers: list[bytes]) -> bool:
         """Receive one datagram; True where it ends the answer."""

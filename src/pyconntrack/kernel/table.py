@@ -52,6 +52,7 @@ class ConntrackTable(Closing):
         self.namespace = namespace
         self._socket = ConntrackSocket(namespace=namespace)
         self._requests: RequestBatch | None = None
+        self._questions: RequestBatch | None = None
 
     def close(self) -> None:
         """Close the socket. Harmless a second time."""
@@ -243,9 +244,13 @@ class ConntrackTable(Closing):
 
         Raises ConntrackError.
         """
-        from pyconntrack.kernel.changing import reread
+        from pyconntrack.kernel.changing import QUESTION_BYTES, reread
 
-        return reread(self._socket, batch)
+        if self._questions is None:
+            from pyconntrack.core.requests import RequestBatch
+
+            self._questions = RequestBatch(QUESTION_BYTES)
+        return reread(self._socket, batch, self._questions)
 
     def create_batch(self, batch: FlowBatch, *, as_is: bool = False) -> list[tuple[int, int]]:
         """Create the flows of a batch, changing it as create does, or exactly as they are.
@@ -332,16 +337,9 @@ class ConntrackTable(Closing):
         failed: list[tuple[int, int]] = []
         start = 0
         while start < len(batch):
-            requests.clear()
+            requests.clear(self._socket.next_sequence(requests.most))
             end = requests.add_flows(batch, start, command, flags)
-            try:
-                requests.send(self._socket.fileno())
-                outcomes = requests.collect(self._socket.fileno())
-            except OSError as error:
-                raise conntrack_error(error.errno or 0) from error
-            if outcomes and outcomes[0] == (0, errno.EPERM):
-                # Told once for all of the datagram.
-                raise conntrack_error(errno.EPERM)
+            outcomes = self._socket.execute(requests)
             failed.extend((start + position, number) for position, number in outcomes)
             start = end
         return failed
