@@ -6,7 +6,6 @@ The file is read twice: nothing of it is carried out where a line of it is wrong
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import BinaryIO
 
@@ -123,11 +122,7 @@ class _Run:
     def _send(self) -> None:
         if not len(self._requests):
             return
-        self._requests.send(self._socket.fileno())
-        outcomes = self._requests.collect(self._socket.fileno())
-        if outcomes and outcomes[0] == (0, errno.EPERM):
-            # Told once for all of the datagram.
-            raise failed(errno.EPERM)
+        outcomes = self._socket.execute(self._requests)
         for number, code in self._loader.failures(outcomes):
             self._refused(number, failed(code, missing=NO_SUCH_FLOW, exists=FLOW_EXISTS))
         self._requests.clear()
