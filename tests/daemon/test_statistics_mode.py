@@ -152,18 +152,18 @@ def without_updates(text: str) -> str:
     return re.sub(r"(connections updated:\t\t) *\d+", r"\1", text)
 
 
+FILTERS = [
+    "Protocol Accept {\n TCP\n }",
+    "Protocol Ignore {\n TCP\n }",
+    "Address Ignore {\n IPv4_address 127.0.0.1\n }",
+    "Address Accept {\n IPv6_address ::1\n }",
+    "State Accept {\n ESTABLISHED for TCP\n }",
+    "State Accept {\n SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT for TCP\n }",
+]
+
+
 @needs_c_daemon
-@pytest.mark.parametrize(
-    "clauses",
-    [
-        "Protocol Accept {\n TCP\n }",
-        "Protocol Ignore {\n TCP\n }",
-        "Address Ignore {\n IPv4_address 127.0.0.1\n }",
-        "Address Accept {\n IPv6_address ::1\n }",
-        "State Accept {\n ESTABLISHED for TCP\n }",
-        "State Accept {\n SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT for TCP\n }",
-    ],
-)
+@pytest.mark.parametrize("clauses", FILTERS)
 def test_filters_leave_the_same_lines_out(bed: Testbed, clauses: str) -> None:
     namespace = tracking(bed)
     ours, reference = beside(namespace, f"Filter From Userspace {{\n {clauses}\n }}")
@@ -181,6 +181,25 @@ def test_filters_leave_the_same_lines_out(bed: Testbed, clauses: str) -> None:
         lambda: "\n".join(["ours:", *lines(flows_file(ours)), "the C daemon's:", *expected]),
     )
     assert ours.client("-i").stdout == ""
+
+
+@pytest.mark.parametrize("clauses", FILTERS)
+def test_kernel_s_filter_leaves_the_same_lines_out(bed: Testbed, clauses: str) -> None:
+    namespace = tracking(bed)
+    daemons = [
+        daemon_of(namespace, OURS, place, general=f"Filter From {place} {{\n {clauses}\n }}")
+        for place in ("Userspace", "Kernelspace")
+    ]
+    for daemon in daemons:
+        daemon.start()
+    converse(namespace)
+    ended = count_of(namespace)
+    end_all(namespace)
+    wait_for_events(daemons[0], 2 * ended)
+    expected = lines(flows_file(daemons[0]))
+    assert expected
+    assert wait_for_lines(flows_file(daemons[1]), len(expected), daemons[1].log) == expected
+    wait_until(lambda: cached(daemons[1]) == 0, 10.0, "an empty cache", daemons[1].log)
 
 
 def wait_for_events(daemon: Conntrackd, count: int) -> None:
