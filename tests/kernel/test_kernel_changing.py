@@ -251,8 +251,37 @@ def test_bits_of_the_mark_that_change_meanwhile_stay(table: ConntrackTable, name
 
     with ConntrackSocket(namespace=namespace.name) as socket:
         change = FlowChange({"mark": 1, "mark_mask": 0xF})
-        assert count_done(update_steps(socket, None, change, late)) == 1
+        assert count_done(update_steps(socket, None, change, late, table.reread)) == 1
     assert table.get(udp(0)).mark == 0x231
+
+
+@pytest.mark.parametrize("selected", [None, TableFilter(mark=0)])
+def test_a_status_that_gets_a_bit_meanwhile_is_set_on_top_of_it(
+    table: ConntrackTable, namespace: Namespace, selected: Selection | None
+) -> None:
+    """Flow 0 gets an answer, 1 ends; 2 gets an answer and a mark, by which it may be selected no longer."""
+    filled(table, 4)
+    table.update_selected(None, Flow(mark=0))
+    asked: list[int] = []
+
+    def late(batch: FlowBatch, command: int, flags: int) -> list[tuple[int, int]]:
+        if not asked:
+            table.update(Flow(udp(0), status=Status.CONFIRMED | Status.SEEN_REPLY))
+            table.delete(udp(1))
+            table.update(Flow(udp(2), status=Status.CONFIRMED | Status.SEEN_REPLY, mark=9))
+        asked.append(len(batch))
+        return table._execute_all(batch, command, flags)
+
+    with ConntrackSocket(namespace=namespace.name) as socket:
+        change = FlowChange({"status": Status.ASSURED})
+        (step,) = update_steps(socket, selected, change, late, table.reread)
+    done = {0, 3} if selected else {0, 2, 3}
+    assert step.errors == [errno.ENOENT]
+    assert {flow.original for flow in flows_of(step.flows)} == {udp(number) for number in done}
+    assert {flow.original for flow in table if Status.ASSURED in (flow.status or Status(0))} == {
+        udp(n) for n in done
+    }
+    assert asked == [4, len(done) - 1]
 
 
 def test_another_flow_with_the_same_tuple_is_not_deleted(table: ConntrackTable, namespace: Namespace) -> None:
@@ -406,7 +435,7 @@ def batch_of(flows: list[Flow]) -> FlowBatch:
 
 @pytest.fixture
 def interrupted(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConntrackTable]:
-    """It did not read the answers about three flows of the table's six, nor about three that are not there."""
+    """It did not read the answers about three flows of the table's six, nor about three that do not exist."""
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt

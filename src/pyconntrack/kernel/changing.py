@@ -11,7 +11,7 @@ from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import RequestBatch, collect_flows
 from pyconntrack.kernel.dump import Dump
 from pyconntrack.kernel.errors import conntrack_error
-from pyconntrack.kernel.filter import Selection
+from pyconntrack.kernel.filter import Selection, match_of
 from pyconntrack.kernel.socket import ConntrackSocket
 
 # linux/netfilter/nfnetlink_conntrack.h
@@ -35,6 +35,9 @@ class Step(NamedTuple):
 Send = Callable[[FlowBatch, int, int], list[tuple[int, int]]]
 """A request for each flow of a batch: batch, command, flags. The index and errno of those that failed."""
 
+Read = Callable[[FlowBatch], FlowBatch]
+"""The flows of a batch as they are now, without those that ended."""
+
 
 def delete_steps(socket: ConntrackSocket, selected: Selection | None, send: Send) -> Iterator[Step]:
     """Delete what is selected, as it comes out of a dump on `socket`. Raises ConntrackError."""
@@ -43,14 +46,38 @@ def delete_steps(socket: ConntrackSocket, selected: Selection | None, send: Send
 
 
 def update_steps(
-    socket: ConntrackSocket, selected: Selection | None, change: FlowChange, send: Send
+    socket: ConntrackSocket, selected: Selection | None, change: FlowChange, send: Send, read: Read
 ) -> Iterator[Step]:
     """Change what is selected; flows that would stay as they are are left out. Raises ConntrackError."""
-    requests = FlowBatch()
-    for batch in Dump(socket, selected):
+    match, requests = match_of(selected), FlowBatch()
+    for batch in Dump(socket, match):
         change.prepare(batch, requests)
-        if len(batch):
-            yield done(batch, send(requests, NEW, 0))
+        if not len(batch):
+            continue
+        step = done(batch, send(requests, NEW, 0))
+        if errno.EBUSY in step.errors:
+            # A request has the whole status: without a bit that the kernel set meanwhile, it is refused.
+            busy = taken_out(step, errno.EBUSY)
+            now = read(busy)
+            match.select(now)
+            change.prepare(now, requests)
+            add_to(step, done(now, send(requests, NEW, 0)))
+        yield step
+
+
+def taken_out(step: Step, number: int) -> FlowBatch:
+    """Take the flows that were refused with this errno out of a step."""
+    taken = FlowBatch()
+    set_aside(step.refused, [index for index, error in enumerate(step.errors) if error == number], taken)
+    step.errors[:] = [error for error in step.errors if error != number]
+    return taken
+
+
+def add_to(step: Step, other: Step) -> None:
+    """Add what another step did."""
+    step.flows.extend(other.flows)
+    step.refused.extend(other.refused)
+    step.errors.extend(other.errors)
 
 
 def done(batch: FlowBatch, failed: list[tuple[int, int]]) -> Step:

@@ -128,7 +128,7 @@ class ConntrackSocket(Closing):
         return self.set_receive_buffer(min(before * 2, limit)) > before
 
     def next_sequence(self, count: int = 1) -> int:
-        """The first of `count` sequence numbers in a row, none 0, that no other request of this socket has."""
+        """The first of `count` sequence numbers in a row, none 0, that no other request of the socket has."""
         first = self._next_sequence
         if first + count > 0xFFFFFFFF:
             first = 1

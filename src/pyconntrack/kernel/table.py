@@ -237,7 +237,8 @@ class ConntrackTable(Closing):
         from pyconntrack.kernel.changing import update_steps
 
         with ConntrackSocket(namespace=self.namespace) as socket:
-            yield from update_steps(socket, selected, self._change(change), self._execute_all)
+            change = self._change(change)
+            yield from update_steps(socket, selected, change, self._execute_all, self.reread)
 
     def reread(self, batch: FlowBatch) -> FlowBatch:
         """The flows of a batch as they are now, in their order, without those that ended.
