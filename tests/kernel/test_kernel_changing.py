@@ -324,7 +324,7 @@ def test_events_of_selected_flows(table: ConntrackTable) -> None:
     selected = TableFilter(original=TupleFilter(source="10.8.0.0/28"), mark=8, mark_mask=8)
     with table.events(selected=selected) as events:
         filled(table, 40)
-        table.delete_selected()
+        table.delete_selected(None)
         new = [events.get(timeout=10.0) for _ in range(8)]
         assert sorted(event.mark or 0 for event in new if event) == list(range(8, 16))
         assert {event.event for event in new if event} == {Event.NEW}
@@ -400,7 +400,7 @@ def test_events_are_those_of_the_c_tool(bed: Testbed, words: str, selected: Sele
     with ConntrackTable(namespace.name) as table, table.events(selected=selected) as events:
         namespace.run(["conntrack", "-R", "-"], input=lines)
         table.update_selected(None, Flow(mark=5, status=Status.ASSURED))
-        table.delete_selected()
+        table.delete_selected(None)
         ours = FlowBatch()
         while events.socket.wait(0.0):
             events.read(ours)
@@ -478,3 +478,26 @@ def test_sequence_numbers_of_a_socket_are_never_had_twice(namespace: Namespace) 
         assert [number - taken[0] for number in taken] == [0, 1, 1025, 1026, 1282]
         socket.next_sequence(0xFFFFFFFF - taken[-1] - 100)
         assert socket.next_sequence(1000) == 1
+
+
+@pytest.mark.parametrize("name", ["source_nat", "destination_nat", "any_nat"])
+def test_a_translation_is_any_or_what_it_becomes(name: str) -> None:
+    with pytest.raises(ValueError, match="True, for any, or a Nat, not False"):
+        TableFilter(**{name: False}).match()  # type: ignore[arg-type]
+
+
+def test_a_closed_table_says_so(namespace: Namespace) -> None:
+    table = ConntrackTable(namespace.name)
+    table.close()
+    for ask in (table.reread, table.delete_batch, lambda batch: table.get(udp(1))):
+        with pytest.raises(ConntrackError) as caught:
+            ask(batch_of(three(1)))
+        assert caught.value.errno == errno.EBADF
+
+
+def test_to_delete_every_flow_is_said(table: ConntrackTable) -> None:
+    filled(table, 3)
+    with pytest.raises(TypeError):
+        table.delete_selected()  # type: ignore[call-arg]
+    assert len(table) == 3
+    assert table.delete_selected(None) == 3

@@ -226,6 +226,10 @@ def nat_values(name: str, nat: "Nat") -> dict[str, Any]:
     """For FlowBatch.pack. Raises ValueError."""
     from ipaddress import ip_address
 
+    from pyconntrack.model.flow import Nat
+
+    if not isinstance(nat, Nat):
+        raise ValueError(f"{name} is True, for any, or a Nat, not {nat!r}")
     values: dict[str, Any] = {}
     if nat.address is not None:
         values[f"{name}_address"] = ip_address(nat.address).packed

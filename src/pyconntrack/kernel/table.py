@@ -203,8 +203,8 @@ class ConntrackTable(Closing):
         sequence = self._socket.next_sequence()
         self._socket.request(match.request(DELETE, NLM_F_ACK, sequence), sequence)
 
-    def delete_selected(self, selected: Selection | None = None) -> int:
-        """Delete all flows that fit; how many.
+    def delete_selected(self, selected: Selection | None) -> int:
+        """Delete all flows that fit; how many. None is every flow there is.
 
         Goes on where one is refused, and raises ConntrackError at the end. What ended meanwhile does not
         count.
@@ -225,7 +225,7 @@ class ConntrackTable(Closing):
 
         return count_done(self.update_steps(selected, change))
 
-    def delete_steps(self, selected: Selection | None = None) -> "Iterator[Step]":
+    def delete_steps(self, selected: Selection | None) -> "Iterator[Step]":
         """The same batch by batch, with the flows that were deleted or refused. Raises ConntrackError."""
         from pyconntrack.kernel.changing import delete_steps
 
