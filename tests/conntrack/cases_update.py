@@ -102,6 +102,9 @@ CASES: list[Case] = [
         -U -s 10.0.2.1 -m 0x0f/0xf0    ## differs: update-answers
         -U -s 10.0.2.0/24 -m 9    ## differs: update-answers
         -U -d 10.1.1.1 -t 900    ## differs: update-refused
+        -U -p udp -s 10.0.3.5 -t 900    ## differs: update-refused
+        -U -p udp -s 10.0.3.4/31 -t 900    ## differs: update-refused
+        -U -p udp -s 10.0.3.0/24 -t 900    ## differs: update-refused
         -U -d fd01::b -m 9    ## differs: update-answers
         -U -s fd00::/16 -m 9    ## differs: update-zone update-answers
         -U -f ipv6 -m 9    ## differs: update-zone update-answers

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tests.conntrack.harness import Comparison
 from tests.conntrack.test_conntrack_cases import CASES
 from tests.conntrack.tools import C, Tool
 
-SAMPLE = CASES[::17]
+# The C tool's answers to these are a matter of chance.
+SAMPLE = [case for case in CASES if not case.differs][::20]
 
 
 class Altered(Tool):
@@ -34,7 +36,7 @@ def with_itself(conntrack_bed: Testbed) -> Iterator[Comparison]:
 
 @pytest.mark.parametrize("case", SAMPLE, ids=str)
 def test_the_c_tool_is_equal_to_itself(case: Case, with_itself: Comparison) -> None:
-    first, second = with_itself.outcomes(case)
+    first, second = with_itself.outcomes(replace(case, words=case.reference or case.words))
     assert first == second
 
 

@@ -166,7 +166,7 @@ class ConntrackSocket(Closing):
             outcomes = requests.collect(self.fileno())
         except OSError as error:
             raise conntrack_error(error.errno or 0) from error
-        if outcomes and outcomes[0] == (0, errno.EPERM):
+        if _refused_as_a_whole(outcomes, len(requests)):
             raise conntrack_error(errno.EPERM)
         return outcomes
 
@@ -186,6 +186,12 @@ class ConntrackSocket(Closing):
                 return True
             answers.append(message)
         return False
+
+
+def _refused_as_a_whole(outcomes: list[tuple[int, int]], count: int) -> bool:
+    """Whether the first answer was the only one: one flow may be refused so, too, as where its timeout is fixed."""
+    unanswered = [(position, errno.ENOBUFS) for position in range(1, count)]
+    return count > 1 and outcomes == [(0, errno.EPERM), *unanswered]
 
 
 def set_buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
