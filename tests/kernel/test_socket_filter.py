@@ -65,7 +65,7 @@ def tcp(state: int, source: str = "10.0.0.1", destination: str = "10.0.0.2") -> 
 
 
 @given(rules=filter_rules(), drawn=st.lists(messages(), min_size=1, max_size=20))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_it_decides_as_user_space_does(rules: FilterRules, drawn: list[bytes]) -> None:
     program = socket_filter(**rules)
     for told in drawn:
@@ -73,7 +73,7 @@ def test_it_decides_as_user_space_does(rules: FilterRules, drawn: list[bytes]) -
 
 
 @given(rules=filter_rules(), drawn=st.lists(messages(), min_size=1, max_size=20))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_kernel_decides_as_user_space_does(
     kernel: Kernel, rules: FilterRules, drawn: list[bytes]
 ) -> None:
@@ -94,7 +94,7 @@ def odd_messages(draw: st.DrawFn) -> bytes:
 
 
 @given(rules=filter_rules(), drawn=st.lists(odd_messages() | st.binary(min_size=1), min_size=1, max_size=20))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_odd_messages_pass_or_are_dropped(kernel: Kernel, rules: FilterRules, drawn: list[bytes]) -> None:
     program = socket_filter(**rules)
     attach(kernel.receiver, program)

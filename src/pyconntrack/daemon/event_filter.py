@@ -2,7 +2,8 @@
 """`Filter { … }` of the configuration, for the daemon's own filter and for the kernel's.
 
 Both are made of the same rules. The daemon's decides exactly, and over dumps, too; the kernel's takes events
-off its hands that it would drop.
+off its hands that it would drop. One thing the daemon then learns later: where the end of a flow was lost, it
+hears of it from the next flow with that tuple, and here only when that one passes or the table is read again.
 """
 
 from __future__ import annotations
@@ -49,15 +50,12 @@ def filter_in_kernel(socket: ConntrackSocket, settings: Filter, reporter: Report
         return
     try:
         attach(socket.socket, socket_filter(**rules))
-    except ValueError:
-        reporter.warning(
-            "section Filter has more addresses than fit into a filter in the kernel: the daemon compares them"
-        )
-        filter_in_kernel(socket, replace(settings, address=None), reporter)
-    except OSError as error:
-        hint = "; raise net.core.optmem_max" if error.errno == errno.ENOMEM else ""
-        reporter.warning(
-            f"the kernel does not take the event filter, the daemon filters: {error.strerror}{hint}"
-        )
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        hint = "; raise net.core.optmem_max" if getattr(error, "errno", 0) == errno.ENOMEM else ""
+        what = "compares the addresses" if settings.address is not None else "filters"
+        reporter.warning(f"the kernel does not take the event filter, the daemon {what}: {reason}{hint}")
+        if settings.address is not None:
+            filter_in_kernel(socket, replace(settings, address=None), reporter)
     else:
         reporter.notice("using kernel-space event filtering")

@@ -154,18 +154,18 @@ def add_search(
     program: Assembler,
     ranges: Sequence[tuple[int, int]],
     bits: int,
-    offset: int,
+    memory: int,
     inside: Label,
     outside: Label,
 ) -> None:
     """Go to `inside` where a value is in one of the ranges, else to `outside`.
 
     The ranges are sorted and disjoint, both ends belong to them. A value has 32 bits or a multiple of them;
-    its first word is in the accumulator, and the whole of it is `offset` bytes behind the index register.
+    its first word is in the accumulator, the next one in the program's memory at `memory` + 1, and so on.
     """
     bounds = [bound for first, last in ranges for bound in (first, last + 1) if bound < 1 << bits]
     tree = _tree([_split(bound, bits // _WORD_BITS) for bound in bounds], 0, False)
-    _add_tree(program, tree, offset, inside, outside)
+    _add_tree(program, tree, memory, inside, outside)
 
 
 def _split(number: int, words: int) -> tuple[int, ...]:
@@ -213,33 +213,33 @@ def _size(tree: _Tree) -> int:
     return 1 + _size(tree.then) if isinstance(tree, _NextWord) else 0
 
 
-def _add_tree(program: Assembler, tree: _Tree, offset: int, inside: Label, outside: Label) -> None:
+def _add_tree(program: Assembler, tree: _Tree, memory: int, inside: Label, outside: Label) -> None:
     """In blocks, of which each ends with jumps to where the search ends: they are near from within it."""
     if isinstance(tree, _End) or _size(tree) <= _BLOCK:
         near_inside, near_outside = Label(), Label()
-        _add_block(program, tree, offset, near_inside, near_outside)
+        _add_block(program, tree, memory, near_inside, near_outside)
         program.place(near_inside)
         program.jump(inside)
         program.place(near_outside)
         program.jump(outside)
     elif isinstance(tree, _NextWord):
-        program.add(LD_WORD_AT_X, offset + 4 * tree.word)
-        _add_tree(program, tree.then, offset, inside, outside)
+        program.add(LD_MEMORY, memory + tree.word)
+        _add_tree(program, tree.then, memory, inside, outside)
     else:
         yes, no = Label(), Label()
         program.branch(tree.code, tree.number, yes, no)
         program.place(no)
-        _add_tree(program, tree.no, offset, inside, outside)
+        _add_tree(program, tree.no, memory, inside, outside)
         program.place(yes)
-        _add_tree(program, tree.yes, offset, inside, outside)
+        _add_tree(program, tree.yes, memory, inside, outside)
 
 
-def _add_block(program: Assembler, tree: _Tree, offset: int, inside: Label, outside: Label) -> None:
+def _add_block(program: Assembler, tree: _Tree, memory: int, inside: Label, outside: Label) -> None:
     if isinstance(tree, _End):
         program.jump(inside if tree.inside else outside)
     elif isinstance(tree, _NextWord):
-        program.add(LD_WORD_AT_X, offset + 4 * tree.word)
-        _add_block(program, tree.then, offset, inside, outside)
+        program.add(LD_MEMORY, memory + tree.word)
+        _add_block(program, tree.then, memory, inside, outside)
     else:
         yes, no = (
             Label() if not isinstance(child, _End) else inside if child.inside else outside
@@ -249,4 +249,4 @@ def _add_block(program: Assembler, tree: _Tree, offset: int, inside: Label, outs
         for child, label in ((tree.no, no), (tree.yes, yes)):
             if not isinstance(child, _End):
                 program.place(label)
-                _add_block(program, child, offset, inside, outside)
+                _add_block(program, child, memory, inside, outside)

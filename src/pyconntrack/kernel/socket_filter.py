@@ -67,7 +67,7 @@ _STATES_OF = ((6, _INFO_TCP), (132, _INFO_SCTP), (33, _INFO_DCCP))
 _STATE_LIMIT = 32
 
 # Places of the program's memory.
-_ORIGINAL, _ADDRESSES, _INFO = 0, 1, 2
+_ORIGINAL, _ADDRESSES, _INFO, _WORDS = 0, 1, 2, 3
 
 
 class FilterRules(TypedDict, total=False):
@@ -264,14 +264,18 @@ class _Program:
         ranges = merge_networks((bytes([0, 0, 0, number]), 32) for number in numbers)
         self._code.add(TAX)
         self._code.add(LD_BYTE_AT_X, _VALUE_AT)
-        add_search(self._code, ranges, 32, _VALUE_AT, listed, unlisted)
+        add_search(self._code, ranges, 32, _WORDS, listed, unlisted)
 
     def _search_address(
         self, ranges: list[tuple[int, int]], size: int, listed: Label, unlisted: Label
     ) -> None:
         self._code.add(TAX)
+        # Read once: the kernel makes many instructions of each load from the message, and bounds their room.
+        for word in range(1, size // 4):
+            self._code.add(LD_WORD_AT_X, _VALUE_AT + 4 * word)
+            self._code.add(STORE, _WORDS + word)
         self._code.add(LD_WORD_AT_X, _VALUE_AT)
-        add_search(self._code, ranges, 8 * size, _VALUE_AT, listed, unlisted)
+        add_search(self._code, ranges, 8 * size, _WORDS, listed, unlisted)
 
 
 def _as_loaded(number: int) -> int:
