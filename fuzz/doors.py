@@ -10,6 +10,7 @@ from fuzz.mutate import mutate
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
@@ -61,7 +62,15 @@ class NetworkDoor:
         ftfw = Ftfw(internal, ExternalCache(limit=5000), first_sequence=100, now=0.0, ack_window=20)
         plain = InternalCache()
         notrack = Notrack(plain, ExternalCache(limit=5000), first_sequence=100, now=0.0)
-        for session in (ftfw, notrack):
+        alarm = Alarm(
+            InternalCache(),
+            ExternalCache(limit=5000),
+            first_sequence=100,
+            now=0.0,
+            refresh_time=2,
+            cache_timeout=5,
+        )
+        for session in (ftfw, notrack, alarm):
             session.says_digest = True
             self.sessions.append(session)
             for netlink in messages:

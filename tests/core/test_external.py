@@ -232,6 +232,23 @@ def test_the_books_stay_right() -> None:
     assert sorted(map(repr, all_values(cache))) == sorted(map(repr, all_values(rebuilt)))
 
 
+def test_what_is_old_goes_slot_by_slot() -> None:
+    cache = ExternalCache()
+    for number in range(100):
+        datagram = message(NEW, 0, number, body(number))
+        cache.apply_run(datagram, 0, number, True, number % 2, number)
+    assert cache.expire(0, 50, 120, 90) == 30
+    assert cache.expire(50, 50, 120, 90) == 0
+    assert (cache.count_of(0), cache.count_of(1)) == (35, 35)
+    datagram = message(UPDATE, 0, 7, body(30))
+    cache.apply_run(datagram, 0, 7, True, 0, 200)
+    assert cache.expire(0, 0xFFFFFFFF, 200, 99) == 69
+    assert (len(cache), cache.counters.destroyed) == (1, 99)
+    assert cache.expire(0xFFFFFFFF, 5, 10_000, 1) == 0
+    # A clock that stands behind drops nothing.
+    assert cache.expire(0, 100, 100, 1) == 0
+
+
 def all_values(cache: ExternalCache) -> list[dict[str, object]]:
     batch = read_table(cache.table)
     return [batch.unpack(index) for index in range(len(batch))]

@@ -6,9 +6,10 @@ from __future__ import annotations
 import pytest
 
 from pyconntrack.core.external import ExternalCache
+from pyconntrack.replication.pace import Hand
 from tests.replication.invariant import DivergenceError
 from tests.replication.kernel import SimulatedKernel
-from tests.replication.node import Node
+from tests.replication.node import REFRESH_TIME, Node
 from tests.replication.simulation import Simulation
 
 SEEDS_PER_TEST = 25
@@ -49,6 +50,20 @@ def test_a_lost_event_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DivergenceError):
         for seed in range(50):
             Simulation(seed, "ftfw").run()
+
+
+@pytest.mark.parametrize("hand", ["_refresh", "_expiry"])
+def test_a_hand_that_stands_still_is_found(monkeypatch: pytest.MonkeyPatch, hand: str) -> None:
+    """Without one what was lost stays missing, without the other what has ended stays."""
+
+    def due(self: Hand, slots: int, now: float) -> int:
+        return 0 if (self.period == REFRESH_TIME) == (hand == "_refresh") else original(self, slots, now)
+
+    original = Hand.due
+    monkeypatch.setattr(Hand, "due", due)
+    with pytest.raises(DivergenceError):
+        for seed in range(50):
+            Simulation(seed, "alarm").run()
 
 
 def test_a_message_that_is_not_applied_is_found() -> None:
