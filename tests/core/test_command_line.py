@@ -179,6 +179,12 @@ def test_status_words_that_leave_something_or_are_set(line: str) -> None:
     assert parsed(line).has("status")
 
 
+@pytest.mark.parametrize("words", [[b"-D", b"-p", b"udp\0x"], [b"-R", b"a\0b"], [b"-D\0"]])
+def test_a_nul_byte_does_not_cut_a_word(words: list[bytes]) -> None:
+    with pytest.raises(CommandLineError, match="NUL byte among the parameters"):
+        parse(words, no_labels)
+
+
 def test_warnings_come_with_what_is_refused_later() -> None:
     error = refused("-L -u SRC_NAT -a 1 -s x")
     assert error.warnings == [

@@ -90,7 +90,10 @@ def test_other_commands_wait_for_what_is_before_them() -> None:
         (b'-D -l "a\\"b"', "unknown label 'a\"b'"),
         (b"-D -l 'a b'", "unknown label ''a'"),
         (b'-D -l "a\tb"\t-z', "unknown label 'a\tb'"),
-        (b"-D -l a\0b", "unknown label 'a'"),
+        (b"-D -p udp\0 -s 192.0.2.1", "NUL byte among the parameters"),
+        (b"-D\0", "NUL byte among the parameters"),
+        (b'-D "-p\0" udp', "NUL byte among the parameters"),
+        (b"-D -l a\0b", "NUL byte among the parameters"),
         (b"-D " + b" " * 70000, "the line is too long"),
     ],
 )

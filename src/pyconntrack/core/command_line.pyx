@@ -105,6 +105,7 @@ cdef dict MESSAGES = {
     WRONG_WORD_TOO_LONG: "Parameter too long!",
     WRONG_TOO_MANY_WORDS: "too many arguments",
     WRONG_LINE_TOO_LONG: "the line is too long",
+    WRONG_NUL: "NUL byte among the parameters",
 }
 
 
@@ -284,6 +285,9 @@ def parse(words, labels, bytes program=b"conntrack"):
     cdef list held = [bytes(word) for word in words]
     cdef int count = <int>len(held), wrong, i
     cdef const char **pointers
+    if any(b"\0" in word for word in held):
+        parser.note(WRONG_NUL, NULL, 0)
+        raise error_of(parser)
     # Only as the first word, and nothing behind the file is looked at.
     if count > 1 and held[0] in (b"-R", b"--load-file"):
         return load_command(held[1])

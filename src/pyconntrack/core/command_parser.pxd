@@ -48,6 +48,7 @@ cdef enum:
     WRONG_WORD_TOO_LONG = 37
     WRONG_TOO_MANY_WORDS = 38
     WRONG_LINE_TOO_LONG = 39
+    WRONG_NUL = 40
 
 cdef struct problem_t:
     int wrong                      # WRONG_*

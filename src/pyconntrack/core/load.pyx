@@ -270,6 +270,10 @@ cdef class Loader:
             if end - line > LINE_MAX:
                 self.parser.note(WRONG_LINE_TOO_LONG, NULL, 0)
                 return FILL_WRONG
+            # It would end a word and the line, and hide the conditions behind it.
+            if memchr(line, 0, end - line) != NULL:
+                self.parser.note(WRONG_NUL, NULL, 0)
+                return FILL_WRONG
             if end > line and end[-1] == RETURN:
                 end -= 1
             end[0] = 0
