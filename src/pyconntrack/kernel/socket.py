@@ -189,7 +189,7 @@ class ConntrackSocket(Closing):
 
 
 def _refused_as_a_whole(outcomes: list[tuple[int, int]], count: int) -> bool:
-    """Whether the first answer was the only one: one flow may be refused so, too, as where its timeout is fixed."""
+    """Whether the first answer was the only one: one flow may be refused so, too, if its timeout is fixed."""
     unanswered = [(position, errno.ENOBUFS) for position in range(1, count)]
     return count > 1 and outcomes == [(0, errno.EPERM), *unanswered]
 
