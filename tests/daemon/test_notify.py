@@ -291,3 +291,20 @@ def test_a_signal_asks_for_the_status(bed: Testbed, number: signal.Signals) -> N
     line = "[notice] mode FTFW, 0 flows in the internal cache, 0 in the external one\n"
     wait_until(lambda: line in daemon.log_file.read_text(), DEADLINE, "the status", daemon.log)
     assert daemon.terminate() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_during_the_start_does_not_end_it(bed: Testbed, number: signal.Signals) -> None:
+    link = UnicastLink("lo", "127.0.0.1", "127.0.0.2")
+    daemon = Conntrackd(bed.namespace("one"), OURS, Configuration([link]))
+    daemon.launch()
+
+    end = time.monotonic() + DEADLINE
+    # Without a pause: it is a matter of a few milliseconds after the lock.
+    while "-- starting in console mode --" not in daemon.process.output():
+        assert daemon.process.running, daemon.log()
+        assert time.monotonic() < end, daemon.log()
+        if daemon.lock.exists() and daemon.lock.read_text():
+            daemon.process.send_signal(number)
+    daemon.wait_ready()
+    assert daemon.terminate() == 0

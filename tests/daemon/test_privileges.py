@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from pyconntrack import ConntrackTable, Flow, FlowBatch, Tuple
 from pyconntrack.config import General, Link, Mode, Settings, Stats, Sync, Transport
 from pyconntrack.daemon.privileges import files_of
 from testbed import Configuration, Conntrackd, Testbed, UnicastLink, in_user_namespace, wait_until
+from tests.docs.blocks import ROOT
 from tests.peer.nodes import OURS
 
 DEADLINE = 15.0
@@ -175,6 +177,30 @@ def test_what_a_process_never_had_it_does_not_miss(daemon: Conntrackd) -> None:
     assert status["NoNewPrivs"] == "1"
     assert "privileges" not in weak.log()
     assert weak.terminate() == 0
+
+
+def test_the_unit_for_systemd_leaves_enough(daemon: Conntrackd) -> None:
+    """With port, place of the log and scheduling that need the most."""
+    service = unit()["Service"]
+    assert service["Type"] == "notify"
+    assert service["ExecStart"].split()[1:] == ["-C", "/etc/conntrackd/conntrackd.conf"]
+    names = [name.removeprefix("CAP_").lower() for name in service["CapabilityBoundingSet"].split()]
+    bounding = ",".join(["-all", *(f"+{name}" for name in names)])
+    program = ["setpriv", f"--bounding-set={bounding}", "--inh-caps=-all", "--no-new-privs", *OURS]
+    link = replace(LINK, port=780)
+    lines = ["Nice -7"] if not in_user_namespace() else []
+    confined = Conntrackd(daemon.namespace, program, Configuration([link], general_lines=lines), name="unit")
+    confined.start()
+    assert capabilities(confined.process.pid) == USUAL | NET_BIND_SERVICE
+    assert "can't" not in confined.log()
+    assert confined.terminate() == 0
+
+
+def unit() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.read_string((ROOT / "docs" / "conntrackd.service").read_text())
+    return parser
 
 
 def test_a_program_that_it_started_could_do_no_more() -> None:

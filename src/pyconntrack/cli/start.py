@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
 
 from pyconntrack.config import General, Loaded, Settings, missing_interfaces
@@ -48,6 +49,9 @@ def _run_logged(loaded: Loaded, log: Log, start: Start, manager: ServiceManager,
     if missing:
         start.failed("\n".join(format_line(ERROR, str(problem)) for problem in missing))
         return 1
+    # Whoever finds the process id in the lock file may send them before the event loop listens to them.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     try:
         lock = LockFile.acquire(loaded.settings.general.lock_file)
     except LockError as error:
