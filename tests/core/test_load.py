@@ -89,7 +89,9 @@ def test_other_commands_wait_for_what_is_before_them() -> None:
         (b'-D -l a"b c"d', "unknown label 'ab cd'"),
         (b'-D -l "a\\"b"', "unknown label 'a\"b'"),
         (b"-D -l 'a b'", "unknown label ''a'"),
-        (b'-D -l "a\tb"\t-z', "unknown label 'a\tb'"),
+        (b'-D -l "a\tb"\t-z', "unknown label 'a\\x09b'"),
+        (b"-D -l \x1b[2J\x07\x7f\xc2\x9b", r"unknown label '\x1b[2J\x07\x7f\x9b'"),
+        ("-D -s \x1b\u00e9".encode(), "Invalid IP address `\\x1b\u00e9'"),
         (b"-D -p udp\0 -s 192.0.2.1", "NUL byte among the parameters"),
         (b"-D\0", "NUL byte among the parameters"),
         (b'-D "-p\0" udp', "NUL byte among the parameters"),
@@ -201,7 +203,8 @@ def first_word(text: str) -> str | None:
 @given(st.text(' \t"\\#!a\x01', max_size=40))
 def test_words_and_quotes(text: str) -> None:
     word = first_word(text)
-    told = "option `-l' requires an argument" if word is None else f"unknown label '{word}'"
+    shown = word and word.replace("\x01", "\\x01")
+    told = "option `-l' requires an argument" if word is None else f"unknown label '{shown}'"
     assert load(f"-D -l {text}\n-D -l x {text}\n".encode()) == [
         f"1: {told}",
         "2: unknown label 'x'",

@@ -127,12 +127,17 @@ cdef str named_option(const problem_t *problem, int protocol):
     return "" if name == NULL else (<bytes>name).decode()
 
 
+cdef str shown(str text):
+    """Control characters escaped: what is wrong may stand in somebody else's file, and goes to a terminal."""
+    return "".join([f"\\x{ord(one):02x}" if one < " " or "\x7f" <= one < "\xa0" else one for one in text])
+
+
 cdef object error_of(Parser parser):
     cdef int wrong = parser.problem.wrong
     if wrong == WRONG_EXCEPTION:
         return parser.failure
     status = 1 if wrong in FOUND_LATE else 2
-    text = fsdecode(<bytes>parser.problem.text)
+    text = shown(fsdecode(<bytes>parser.problem.text))
     if wrong == WRONG_PORTS_MISSING or wrong == WRONG_REPLY_PORTS_MISSING:
         message = ports_missing(parser.line.protocol, wrong == WRONG_REPLY_PORTS_MISSING)
     else:
