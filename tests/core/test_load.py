@@ -203,7 +203,7 @@ def first_word(text: str) -> str | None:
 @given(st.text(' \t"\\#!a\x01', max_size=40))
 def test_words_and_quotes(text: str) -> None:
     word = first_word(text)
-    shown = word and word.replace("\x01", "\\x01")
+    shown = word and word.replace("\x01", "\\x01").replace("\t", "\\x09")
     told = "option `-l' requires an argument" if word is None else f"unknown label '{shown}'"
     assert load(f"-D -l {text}\n-D -l x {text}\n".encode()) == [
         f"1: {told}",
