@@ -131,6 +131,11 @@ def test_lines_are_the_c_daemon_s(bed: Testbed, accounting: bool, timestamps: bo
     converse(namespace)
     ended = count_of(namespace)
     assert ended >= 10
+    for daemon in (ours, reference):
+        wait_for_events(daemon, ended)
+    for options in (["-i"], ["-i", "-x"]):
+        assert listed(ours, options) == listed(reference, options)
+    assert len(listed(ours, ["-i"])) == ended
     end_all(namespace)
     expected = wait_for_lines(flows_file(reference), ended, reference.log)
     assert wait_for_lines(flows_file(ours), ended, ours.log) == expected
@@ -145,6 +150,11 @@ def test_lines_are_the_c_daemon_s(bed: Testbed, accounting: bool, timestamps: bo
         assert answers[0] == answers[1]
     assert "cache:stats\tactive objects:" in ours.client("-s", "cache").stdout
     assert ("  0 Bytes" in ours.client("-s").stdout) == (not accounting)
+
+
+def listed(daemon: Conntrackd, options: list[str]) -> list[str]:
+    """The cache, without the age of each entry."""
+    return sorted(line.partition(" [active")[0] for line in daemon.client(*options).stdout.splitlines())
 
 
 def without_updates(text: str) -> str:
