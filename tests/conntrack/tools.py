@@ -15,8 +15,7 @@ from tests.conntrack.surroundings import Mounts
 
 NOBODY = 65534
 _DEADLINE = 60.0
-# A process begins in the namespace of the thread that starts it, and of what several threads start at once,
-# execve(2) refuses one in ten thousand with EFAULT.
+# One at a time: now and then execve(2) gave EFAULT where several threads, each in a namespace, started one.
 _starting = threading.Lock()
 
 
