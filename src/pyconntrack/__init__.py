@@ -12,6 +12,8 @@ Names are loaded when they are first used, so that a program starts without what
 
 from importlib import import_module
 
+from pyconntrack.version import VERSION as __version__
+
 # As in typing, whose import would take longer than all the rest.
 TYPE_CHECKING = False
 
@@ -125,6 +127,7 @@ __all__ = [
     "UserspaceHelper",
     "UserspaceHelpers",
     "known_helper",
+    "__version__",
 ]
 
 _MODULES = {

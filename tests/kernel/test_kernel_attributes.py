@@ -344,3 +344,12 @@ def test_what_the_c_tool_creates_is_read(
         assert found.tcp.state == expected.tcp.state
     (line,) = listed(c_tool)
     assert re.search(rf"\bid={found.id}\b", line)
+
+
+def test_labels_of_any_length_are_set_and_added(table: ConntrackTable, namespace: Namespace) -> None:
+    namespace.nft(ALL_LABELS)
+    call = tuple_of(Protocol.UDP, 4)
+    table.create(Flow(call, timeout=100, labels=b"\x02"))
+    assert table.get(call).label_bits == {1}
+    assert table.update_selected(None, Flow(labels=b"\x04\x01")) == 1
+    assert table.get(call).label_bits == {1, 2, 8}

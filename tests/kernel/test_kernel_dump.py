@@ -218,3 +218,8 @@ def test_reading_as_nobody_says_what_is_missing(namespace: Namespace) -> None:
         run = namespace.run(["setpriv", "--bounding-set=-net_admin", *python], check=False)
         assert "ConntrackError" in run.stderr
         assert "CAP_NET_ADMIN" in run.stderr
+
+
+def test_a_whole_filter_stands_alone(namespace: Namespace) -> None:
+    with ConntrackTable(namespace.name) as table, pytest.raises(ValueError, match="whole filter"):
+        next(table.dump(selected=TableFilter(mark=1), mark=2))

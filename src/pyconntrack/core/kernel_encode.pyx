@@ -190,7 +190,8 @@ cdef void put_rare(writer_t *writer, const flow_t *flow, uint8_t family) noexcep
     if has(flow, BIT_SYN_PROXY):
         put_words(writer, CTA_SYNPROXY, flow.syn_proxy_isn, flow.syn_proxy_its, flow.syn_proxy_tsoff)
     if has(flow, BIT_LABELS):
-        length = min(flow.labels_length, <uint8_t>LABELS_SIZE)
+        # The kernel passes over labels that are no whole words of 32 bits.
+        length = (min(flow.labels_length, <uint8_t>LABELS_SIZE) + 3) & ~3
         put_attribute(writer, CTA_LABELS, flow.labels, length)
         if has(flow, BIT_LABELS_MASK):
             put_attribute(writer, CTA_LABELS_MASK, flow.labels_mask, length)

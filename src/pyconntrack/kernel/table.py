@@ -82,14 +82,17 @@ class ConntrackTable(Closing):
     ) -> Iterator["Flow"]:
         """Every flow that fits, as the kernel comes to it. The conditions are those of TableFilter.
 
-        A whole one may be given as `selected` instead. While the table changes under the dump, a flow may
-        come twice or be left out. `zero_counters` sets counters to 0 as they are read. The table may be
-        changed while the dump runs.
+        A whole one may be given as `selected` instead; ValueError where there are both. While the table
+        changes under the dump, a flow may come twice or be left out. `zero_counters` sets counters to 0 as
+        they are read. The table may be changed while the dump runs.
         """
         from pyconntrack.model.flow import Flow
 
+        conditions = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
         if selected is None:
-            selected = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
+            selected = conditions
+        elif conditions != TableFilter():
+            raise ValueError("`selected` is a whole filter: put the other conditions into it")
         for batch in self.dump_batches(selected, zero_counters=zero_counters):
             for index in range(len(batch)):
                 yield Flow.from_batch(batch, index)
@@ -311,7 +314,9 @@ class ConntrackTable(Closing):
     def _change(self, change: "FlowChange | Flow") -> "FlowChange":
         from pyconntrack.core.changes import FlowChange
 
-        return change if isinstance(change, FlowChange) else FlowChange.of_template(self._packed(change))
+        if isinstance(change, FlowChange):
+            return change
+        return FlowChange.of_template(self._packed(change), change.labels or b"")
 
     @staticmethod
     def _packed(flow: "Flow") -> FlowBatch:
