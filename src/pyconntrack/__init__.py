@@ -12,8 +12,6 @@ Names are loaded when they are first used, so that a program starts without what
 
 from importlib import import_module
 
-from pyconntrack.version import VERSION as __version__
-
 # As in typing, whose import would take longer than all the rest.
 TYPE_CHECKING = False
 
@@ -75,6 +73,7 @@ if TYPE_CHECKING:
         UserspaceHelper,
         known_helper,
     )
+    from pyconntrack.version import __version__
 
 __all__ = [
     "KNOWN_HELPERS",
@@ -126,11 +125,12 @@ __all__ = [
     "TupleFilter",
     "UserspaceHelper",
     "UserspaceHelpers",
-    "known_helper",
     "__version__",
+    "known_helper",
 ]
 
 _MODULES = {
+    "__version__": "pyconntrack.version",
     "ConntrackError": "pyconntrack.kernel.errors",
     "ConntrackTable": "pyconntrack.kernel.table",
     "EventStream": "pyconntrack.kernel.events",
