@@ -123,7 +123,10 @@ cdef class FlowBatch:
         view.ndim = 1
         view.format = FORMAT_POINTER if flags & PyBUF_FORMAT else NULL
         # The length stays while a buffer is out, so the batch's own field can serve as the shape.
-        view.shape = &self.length if flags & PyBUF_ND else NULL
+        # Of none, it is another zero: the batch may be lent, and get its flows back.
+        view.shape = NULL
+        if flags & PyBUF_ND:
+            view.shape = &self.length if self.flows != NULL else &NO_LENGTH
         view.strides = &ITEM_SIZE if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
         view.suboffsets = NULL
         view.internal = NULL
@@ -141,6 +144,7 @@ cdef class FlowBatch:
 # The layout, for PEP 3118: offsets are taken from the compiler, so that this cannot differ from the record.
 
 cdef uint8_t EMPTY = 0
+cdef Py_ssize_t NO_LENGTH = 0
 cdef Py_ssize_t ITEM_SIZE = sizeof(flow_t)
 
 

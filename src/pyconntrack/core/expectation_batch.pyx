@@ -24,7 +24,11 @@ cdef dict BITS = {
 
 
 cdef class ExpectationBatch:
-    """Expectations in one piece of memory, one record of fixed size each."""
+    """Expectations in one piece of memory, one record of fixed size each.
+
+    While another thread writes text of it, or receives into it, it can neither grow nor be cleared: BufferError. While
+    one receives into it, it looks empty.
+    """
 
     def __dealloc__(self):
         free(self.expectations)
@@ -35,6 +39,8 @@ cdef class ExpectationBatch:
     cdef expectation_t *append_nogil(self) noexcept nogil:
         cdef Py_ssize_t capacity
         cdef void *moved
+        if self.holds > 0:
+            return NULL
         if self.length == self.capacity:
             capacity = max(self.capacity * 2, 64)
             moved = realloc(self.expectations, capacity * sizeof(expectation_t))
@@ -49,14 +55,32 @@ cdef class ExpectationBatch:
     cdef expectation_t *append(self) except NULL:
         cdef expectation_t *expectation = self.append_nogil()
         if expectation == NULL:
+            self.check_not_held()
             raise MemoryError
         return expectation
 
     cdef void pop(self) noexcept nogil:
         self.length -= 1
 
+    cdef int check_not_held(self) except -1:
+        if self.holds > 0:
+            raise BufferError("another thread works with this batch: it can neither grow nor be cleared")
+        return 0
+
+    cdef ExpectationBatch lend(self):
+        cdef ExpectationBatch lent = ExpectationBatch()
+        self.check_not_held()
+        swap(self, lent)
+        self.holds += 1
+        return lent
+
+    cdef void take_back(self, ExpectationBatch lent) noexcept:
+        self.holds -= 1
+        swap(self, lent)
+
     def clear(self):
-        """Forget all; the memory is kept for the next ones."""
+        """Forget all; the memory is kept for the next ones. BufferError."""
+        self.check_not_held()
         self.length = 0
 
     def unpack(self, Py_ssize_t index):
@@ -80,7 +104,7 @@ cdef class ExpectationBatch:
         """Append an expectation with these attributes, as unpack names them, and return its index.
 
         Raises ValueError for an unknown name or a bad address or text, OverflowError for a number that does
-        not fit, TypeError.
+        not fit, TypeError, BufferError.
         """
         cdef expectation_t made
         cdef expectation_t *place
@@ -90,6 +114,12 @@ cdef class ExpectationBatch:
         place = self.append()
         place[0] = made
         return self.length - 1
+
+
+cdef void swap(ExpectationBatch one, ExpectationBatch other) noexcept:
+    one.expectations, other.expectations = other.expectations, one.expectations
+    one.length, other.length = other.length, one.length
+    one.capacity, other.capacity = other.capacity, one.capacity
 
 
 cdef object value_of(const expectation_t *e, int bit):

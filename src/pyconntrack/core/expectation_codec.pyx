@@ -254,6 +254,7 @@ def decode(const uint8_t[::1] data not None, ExpectationBatch batch not None):
     As decode of the flows' codec. Raises MemoryError.
     """
     cdef datagram_result_t result
+    batch.check_not_held()
     decode_expectations(&data[0] if data.shape[0] else NULL, <uint32_t>data.shape[0], batch, &result)
     if result.out_of_memory:
         raise MemoryError
@@ -264,22 +265,25 @@ def receive_expectations(NetlinkReceiver receiver not None, ExpectationBatch bat
                          bint events):
     """Receive what waits, until nothing does, the batch holds `limit` or more, or the dump ends.
 
-    Gives (found, errno, malformed), as receive_flows does. Raises MemoryError.
+    Gives (found, errno, malformed), as receive_flows does. Raises MemoryError, BufferError.
+    For other threads, the batch is empty meanwhile.
     """
-    cdef Py_ssize_t position = batch.length
+    # What grows while the GIL is away must be nobody else's.
+    cdef ExpectationBatch lent = batch.lend()
+    cdef Py_ssize_t position = lent.length
     cdef datagram_result_t result
     cdef int found = 0, error = 0, count = 0, index
     cdef unsigned long malformed = 0
     cdef bint out_of_memory = False
     with nogil:
-        while (batch.length < limit and error == 0 and not out_of_memory
+        while (lent.length < limit and error == 0 and not out_of_memory
                and not found & (DATAGRAM_DONE | DATAGRAM_ERROR)):
             count = receiver.receive()
             if count <= 0:
                 error = -count
                 break
             for index in range(count):
-                decode_expectations(receiver.data(index), receiver.size(index), batch, &result)
+                decode_expectations(receiver.data(index), receiver.size(index), lent, &result)
                 found |= result.found
                 malformed += result.malformed
                 if result.error:
@@ -287,8 +291,9 @@ def receive_expectations(NetlinkReceiver receiver not None, ExpectationBatch bat
                 if result.out_of_memory:
                     out_of_memory = True
         if not events:
-            for position in range(position, batch.length):
-                batch.expectations[position].event = EVENT_NONE
+            for position in range(position, lent.length):
+                lent.expectations[position].event = EVENT_NONE
+    batch.take_back(lent)
     if out_of_memory:
         raise MemoryError
     return (found, error, malformed)

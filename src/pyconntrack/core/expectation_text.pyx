@@ -242,6 +242,8 @@ def format_expectations(ExpectationBatch batch not None, Py_ssize_t start, Py_ss
     out = <char *>malloc((stop - start + 1) * EXPECTATION_TEXT_MAX)
     if out == NULL:
         raise MemoryError
+    # So that nobody moves the records while the GIL is away.
+    batch.holds += 1
     try:
         with nogil:
             for index in range(start, stop):
@@ -249,4 +251,5 @@ def format_expectations(ExpectationBatch batch not None, Py_ssize_t start, Py_ss
                                            out + used)
         return PyBytes_FromStringAndSize(out, used)
     finally:
+        batch.holds -= 1
         free(out)

@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.kernel_decode cimport *
 from pyconntrack.core.kernel_encode cimport *
+from pyconntrack.core.lending cimport lend, take_back
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
 from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop
 
@@ -35,23 +36,24 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
 
     Gives (found, errno, malformed). `found` as for decode. `errno` is also that of the receive itself:
     ENOBUFS says that events were lost. Without `events`, the flows are of a dump, and their event is none.
-    Raises MemoryError, BufferError.
+    Raises MemoryError, BufferError. For other threads, the batch is empty meanwhile.
     """
-    cdef Py_ssize_t position = batch.length
+    # What grows while the GIL is away must be nobody else's.
+    cdef FlowBatch lent = lend(batch)
+    cdef Py_ssize_t position = lent.length
     cdef datagram_result_t result
     cdef int found = 0, error = 0, count = 0, index
     cdef unsigned long malformed = 0
     cdef bint out_of_memory = False
-    batch.check_not_exported()
     with nogil:
-        while (batch.length < limit and error == 0 and not out_of_memory
+        while (lent.length < limit and error == 0 and not out_of_memory
                and not found & (DATAGRAM_DONE | DATAGRAM_ERROR)):
             count = receiver.receive()
             if count <= 0:
                 error = -count
                 break
             for index in range(count):
-                decode_datagram(receiver.data(index), receiver.size(index), batch, &result)
+                decode_datagram(receiver.data(index), receiver.size(index), lent, &result)
                 found |= result.found
                 malformed += result.malformed
                 if result.error:
@@ -59,11 +61,12 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
                 if result.out_of_memory:
                     out_of_memory = True
         if not events:
-            for position in range(position, batch.length):
+            for position in range(position, lent.length):
                 # A dump carries the port of who asked for it.
-                batch.flows[position].event = EVENT_NONE
-                batch.flows[position].origin = 0
-                drop(&batch.flows[position], BIT_ORIGIN)
+                lent.flows[position].event = EVENT_NONE
+                lent.flows[position].origin = 0
+                drop(&lent.flows[position], BIT_ORIGIN)
+    take_back(batch, lent)
     if out_of_memory:
         raise MemoryError
     return (found, error, malformed)
@@ -86,15 +89,21 @@ def prepare_creates(FlowBatch batch not None):
     """
     cdef Py_ssize_t index
     batch.check_not_exported()
+    # So that nobody moves the records while the GIL is away.
+    batch.exports += 1
     with nogil:
         for index in range(batch.length):
             prepare_create(&batch.flows[index])
+    batch.exports -= 1
 
 
 def prepare_updates(FlowBatch batch not None):
     """Leave in every flow what the kernel lets be changed. Raises BufferError while a buffer is exported."""
     cdef Py_ssize_t index
     batch.check_not_exported()
+    # So that nobody moves the records while the GIL is away.
+    batch.exports += 1
     with nogil:
         for index in range(batch.length):
             prepare_update(&batch.flows[index])
+    batch.exports -= 1

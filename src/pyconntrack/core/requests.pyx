@@ -16,6 +16,7 @@ import os
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.kernel_decode cimport decode_flow
 from pyconntrack.core.kernel_encode cimport FLOW_MESSAGE_MAX, encode_flow
+from pyconntrack.core.lending cimport lend, take_back
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
 from pyconntrack.core.record cimport BIT_ORIGIN, EVENT_NONE, drop, flow_t
@@ -155,9 +156,12 @@ cdef class RequestBatch:
         cdef Py_ssize_t index = start
         if start < 0 or start > batch.length:
             raise IndexError("flow index out of range")
+        # So that nobody moves the records while the GIL is away.
+        batch.exports += 1
         with nogil:
             while index < batch.length and self.add(&batch.flows[index], command, <uint16_t>flags):
                 index += 1
+        batch.exports -= 1
         return index
 
     def clear(self, first_sequence=None):
@@ -219,7 +223,8 @@ def collect_flows(RequestBatch requests not None, NetlinkReceiver receiver not N
     """
     cdef int count = 0, slot, code = 0
     cdef bint complete = requests.count == 0, out_of_memory = False
-    batch.check_not_exported()
+    # What grows while the GIL is away must be nobody else's.
+    cdef FlowBatch lent = lend(batch)
     with nogil:
         while not out_of_memory:
             count = receiver.receive()
@@ -233,11 +238,12 @@ def collect_flows(RequestBatch requests not None, NetlinkReceiver receiver not N
             for slot in range(count):
                 if requests.note(receiver.data(slot), receiver.size(slot)):
                     complete = True
-                if not take_flows(requests, receiver.data(slot), receiver.size(slot), batch):
+                if not take_flows(requests, receiver.data(slot), receiver.size(slot), lent):
                     out_of_memory = True
         if not complete:
             requests.errors_lost = True
         requests.settle()
+    take_back(batch, lent)
     if out_of_memory:
         raise MemoryError
     if code < 0:
