@@ -127,7 +127,9 @@ def median(results: list[Figures], figure: str) -> float:
 def spread(results: list[Figures], figure: str) -> float:
     """How far the runs lie apart, in parts of their median."""
     values = [result[figure] for result in results]
-    return (max(values) - min(values)) / statistics.median(values)
+    middle = statistics.median(values)
+    # A time below the clock's tick is 0.
+    return (max(values) - min(values)) / middle if middle else 0.0
 
 
 def table(rows: Sequence[Row], results: Results, limits: Figures) -> str:
@@ -149,7 +151,7 @@ def _line(row: Row, results: Results, limits: Figures) -> str:
     if row.figure in results[THEIRS][0]:
         theirs = median(results[THEIRS], row.figure)
         theirs_text = f"{theirs:.{digits}f} ± {spread(results[THEIRS], row.figure) * 50:.0f} %"
-        ratio = f"{ours / theirs:.2f}"
+        ratio = f"{ours / theirs:.2f}" if theirs else ""
         if row.budget is not None:
             budget = row.budget if row.absolute else row.budget * theirs
             wanted, reached = f"{budget:.{digits}f}", "yes" if ours <= budget else "no"

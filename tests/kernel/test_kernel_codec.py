@@ -84,6 +84,12 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
     return values
 
 
+def in_words(values: dict[str, Any]) -> dict[str, Any]:
+    """With labels in whole words of 32 bits, as the kernel takes them."""
+    labels = values.get("labels")
+    return values if labels is None else {**values, "labels": labels.ljust(-(-len(labels) // 4) * 4, b"\0")}
+
+
 def round_trip(values: dict[str, Any], command: int = NEW, flags: int = 0) -> dict[str, Any]:
     sent, received = FlowBatch(), FlowBatch()
     sent.pack(values)
@@ -94,7 +100,7 @@ def round_trip(values: dict[str, Any], command: int = NEW, flags: int = 0) -> di
 @settings(max_examples=400, deadline=None)
 @given(flows())
 def test_what_is_encoded_is_decoded(values: dict[str, Any]) -> None:
-    assert round_trip(values) == {**values, "event": 2}
+    assert round_trip(values) == in_words(values) | {"event": 2}
 
 
 @settings(deadline=None)
@@ -128,7 +134,7 @@ def test_the_longest_flow_fits() -> None:
     kernel_only = {"secmark", "security_context", "id", "use", "counters_original", "counters_reply"}
     kernel_only |= {"timestamp_start", "timestamp_stop", "timestamp_event", "origin"}
     assert set(values) | kernel_only == set(FlowBatch.fields())
-    assert round_trip(values) == {**values, "event": 2}
+    assert round_trip(values) == in_words(values) | {"event": 2}
 
 
 def test_an_event_is_known_by_its_header() -> None:
