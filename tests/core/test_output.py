@@ -100,7 +100,7 @@ def test_a_dump_is_the_command_s(
     ours = lines(flows(data), form, flags, load_label_names(command.labels))
     if form == XML:
         ours = XML_HEAD + ours + XML_TAIL
-    assert ours == command.output(data, "-L", "-o", option, labels=True)
+    assert cut(ours) == command.output(data, "-L", "-o", option, labels=True)
 
 
 @given(data=st.lists(messages().filter(state_known).filter(ported), min_size=20, max_size=60))
@@ -109,6 +109,14 @@ def test_a_saved_table_is_the_command_s(command: Command, data: list[bytes]) -> 
     assert lines(flows(data), SAVE, 0) == command.output(data, "-L", "-o", "save")
 
 
+def cut(text: bytes) -> bytes:
+    """With no more of a flow in a line than the command has room for."""
+    parts = (line.partition(b" [USERSPACE]") for line in text.split(b"\n"))
+    return b"\n".join(flow[:COMMAND_ROOM] + rest + origin for flow, rest, origin in parts)
+
+
+# Bytes of a line in the command; ours shows all of it.
+COMMAND_ROOM = 1023
 EVENTS = [
     ("timestamp,labels", PLAIN, EVENT | TIME),
     ("timestamp,extended,id,ktimestamp", PLAIN, EVENT | TIME | LAYER3 | ID | TIMESTAMPS),
@@ -140,7 +148,7 @@ def test_events_are_the_command_s(
     ours = lines(flows(data), form, flags, labels)
     if form == XML:
         ours = XML_HEAD + ours + XML_TAIL
-    assert ours == command.output(data, "-E", "-o", option, labels=True)
+    assert cut(ours) == command.output(data, "-E", "-o", option, labels=True)
 
 
 def packed(**values: object) -> FlowBatch:
