@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from pyconntrack.channel.datagram import ChannelError, DatagramChannel
+from pyconntrack.channel.channel import ChannelError
+from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.config import Link, Transport
 from testbed import Testbed
 
@@ -34,7 +35,7 @@ def test_strangers_count_among_what_arrives(bed: Testbed) -> None:
             accepted, arrived = channel.receive()
             assert [source for _, source in accepted] == ["127.0.0.2"]
             assert arrived == 21
-            assert channel.strangers == 20
+            assert channel.traffic.strangers == 20
             assert channel.receive() == ([], 0)
         finally:
             channel.close()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from pyconntrack.channel.channel import ChannelError, Traffic
 from pyconntrack.channel.interface import interface_mtu, interface_network, route_interface
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import SMALLEST, DatagramReceiver, Datagrams
@@ -45,23 +46,12 @@ _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _Prepare = Callable[[socket.socket], None]
 
 
-class ChannelError(Exception):
-    """A dedicated link cannot be set up; the text says which, why, and what to do."""
-
-
 class DatagramChannel:
     """One dedicated link over UDP or multicast. Raises ChannelError where it cannot be set up."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        self.packets_sent = 0
-        self.packets_received = 0
-        self.send_errors = 0
-        self.receive_errors = 0
-        self.strangers = 0
-        self.last_stranger: str | None = None
+        self.traffic = Traffic()
         self.warnings: list[str] = []
         """What the administrator should know of the link as it was set up."""
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
@@ -108,6 +98,14 @@ class DatagramChannel:
         self.receiver.close()
         self.sender.close()
 
+    def fileno(self) -> int:
+        """The receiving socket."""
+        return self.receiver.fileno()
+
+    def writing_fileno(self) -> int:
+        """The sending socket."""
+        return self.sender.fileno()
+
     def new_datagrams(self, count: int = 64) -> Datagrams:
         """Room for `count` datagrams as large as the link's MTU takes."""
         return Datagrams(self.payload, count)
@@ -120,19 +118,19 @@ class DatagramChannel:
         """
         self._follow_interface()
         if not self.reachable and self._connect() is not None:
-            self.send_errors += len(datagrams) - first
+            self.traffic.send_errors += len(datagrams) - first
             return len(datagrams)
         while first < len(datagrams):
             sent, failure = datagrams.send(self.sender.fileno(), first)
-            self.packets_sent += sent - first
+            self.traffic.packets_sent += sent - first
             first = sent
             if failure == errno.EAGAIN:
                 return first
             if failure:
-                self.send_errors += 1
+                self.traffic.send_errors += 1
                 # This one is the answer to an earlier datagram, and says nothing of the next.
                 first += failure != errno.ECONNREFUSED
-        self.bytes_sent += datagrams.bytes_filled
+        self.traffic.bytes_sent += datagrams.bytes_filled
         return len(datagrams)
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
@@ -143,15 +141,15 @@ class DatagramChannel:
         try:
             arrived = self._datagrams.receive()
         except OSError:
-            self.receive_errors += 1
+            self.traffic.receive_errors += 1
             return [], 0
         accepted = []
         for datagram, name in arrived:
             sender = self._senders.get(name) or self._meet(name)
             if sender is None:
                 continue
-            self.packets_received += 1
-            self.bytes_received += len(datagram)
+            self.traffic.packets_received += 1
+            self.traffic.bytes_received += len(datagram)
             accepted.append((datagram, sender))
         return accepted, len(arrived)
 
@@ -159,8 +157,8 @@ class DatagramChannel:
         """Who it is that sends from a raw socket address for the first time, None if a stranger."""
         address = _address(name)
         if not self._is_of_cluster(address):
-            self.strangers += 1
-            self.last_stranger = str(address)
+            self.traffic.strangers += 1
+            self.traffic.last_stranger = str(address)
             return None
         if len(self._senders) >= _SENDERS_MAX:
             self._senders.clear()

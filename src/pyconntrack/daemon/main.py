@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from pyconntrack.channel.datagram import ChannelError
+from pyconntrack.channel.channel import ChannelError
 from pyconntrack.config import Settings
 from pyconntrack.daemon.control import ControlError
 from pyconntrack.daemon.failures import FailureReport

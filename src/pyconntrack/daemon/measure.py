@@ -96,15 +96,16 @@ def _network(node: Node) -> NetworkStatistics:
 
 def _link(node: Node) -> LinkStatistics:
     channel = node.replicator.channel
+    traffic = channel.traffic
     return LinkStatistics(
         _TRANSPORTS[channel.link.transport],
         channel.link.interface,
-        bytes_sent=channel.bytes_sent,
-        bytes_received=channel.bytes_received,
-        packets_sent=channel.packets_sent,
-        packets_received=channel.packets_received,
-        send_errors=channel.send_errors,
-        receive_errors=channel.receive_errors + channel.strangers,
+        bytes_sent=traffic.bytes_sent,
+        bytes_received=traffic.bytes_received,
+        packets_sent=traffic.packets_sent,
+        packets_received=traffic.packets_received,
+        send_errors=traffic.send_errors,
+        receive_errors=traffic.receive_errors + traffic.strangers,
     )
 
 

@@ -7,7 +7,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from pyconntrack.channel.datagram import ChannelError, DatagramChannel
+from pyconntrack.channel.channel import Channel, ChannelError
+from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -64,7 +65,7 @@ class Node:
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
 
-    def _open_link(self) -> DatagramChannel:
+    def _open_link(self) -> Channel:
         try:
             channel = DatagramChannel(next(link for link in self.sync.links if link.default))
         except ChannelError:

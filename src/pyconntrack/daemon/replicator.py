@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE, DatagramChannel
+from pyconntrack.channel.channel import Channel
+from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.replication.session import Session
@@ -23,9 +24,7 @@ _MANY = DATAGRAMS_AT_ONCE // 2
 class Replicator:
     """Session and link of one node. `bulk_asked_for` is called when another node has asked for the table."""
 
-    def __init__(
-        self, session: Session, channel: DatagramChannel, bulk_asked_for: Callable[[], None]
-    ) -> None:
+    def __init__(self, session: Session, channel: Channel, bulk_asked_for: Callable[[], None]) -> None:
         self.session = session
         self.channel = channel
         self._bulk_asked_for = bulk_asked_for
@@ -38,7 +37,7 @@ class Replicator:
 
     def start(self) -> None:
         """Begin to listen and to speak."""
-        self._reader = PacedReader(self.channel.receiver.fileno(), self._receive, _MANY, _PAUSE)
+        self._reader = PacedReader(self.channel.fileno(), self._receive, _MANY, _PAUSE)
         self.flush()
 
     def stop(self) -> None:
@@ -49,8 +48,8 @@ class Replicator:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
-        if self.channel.receiver.fileno() >= 0:
-            self._loop.remove_writer(self.channel.sender.fileno())
+        if self.channel.fileno() >= 0:
+            self._loop.remove_writer(self.channel.writing_fileno())
             self.channel.close()
 
     def flush(self) -> None:
@@ -77,13 +76,13 @@ class Replicator:
         if sent == len(self._out):
             return True
         self._unsent = sent
-        self._loop.add_writer(self.channel.sender.fileno(), self._writable)
+        self._loop.add_writer(self.channel.writing_fileno(), self._writable)
         return False
 
     def _writable(self) -> None:
         first = self._unsent or 0
         self._unsent = None
-        self._loop.remove_writer(self.channel.sender.fileno())
+        self._loop.remove_writer(self.channel.writing_fileno())
         if self._send(first):
             self.flush()
 
