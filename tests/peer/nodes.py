@@ -32,7 +32,7 @@ from tests.peer.tables import Records, cache_lines, differences, external_lines,
 
 Kind = Literal["ours", "C"]
 Cache = Literal["internal", "external"]
-Transport = Literal["udp", "multicast", "udp6", "multicast6"]
+Transport = Literal["udp", "multicast", "tcp", "udp6", "multicast6", "tcp6"]
 
 SOURCES = Path(pyconntrack.__file__).parents[1]
 OURS = ["env", f"PYTHONPATH={SOURCES}", sys.executable, "-P", "-m", "pyconntrack.cli.conntrackd"]
@@ -238,12 +238,17 @@ class Field:
 
 def link_of(transport: Transport, index: int) -> UnicastLink | MulticastLink:
     """The dedicated link as one of the two configures it."""
-    addresses = (
-        ("10.77.0.1", "10.77.0.2") if transport in ("udp", "multicast") else ("fd00:77::1", "fd00:77::2")
-    )
+    if transport.endswith("6"):
+        addresses = ("fd00:77::1", "fd00:77::2")
+    else:
+        addresses = ("10.77.0.1", "10.77.0.2")
     own, peer = addresses[index], addresses[1 - index]
-    if transport in ("udp", "udp6"):
-        return UnicastLink("sync", own, peer, buffer_size=ROOMY)
-    if transport == "multicast":
-        return MulticastLink("sync", own, buffer_size=ROOMY)
-    return MulticastLink("sync", group="ff02::77", buffer_size=ROOMY)
+    match transport:
+        case "multicast":
+            return MulticastLink("sync", own, buffer_size=ROOMY)
+        case "multicast6":
+            return MulticastLink("sync", group="ff02::77", buffer_size=ROOMY)
+        case "tcp" | "tcp6":
+            return UnicastLink("sync", own, peer, transport="TCP", buffer_size=ROOMY)
+        case "udp" | "udp6":
+            return UnicastLink("sync", own, peer, buffer_size=ROOMY)
