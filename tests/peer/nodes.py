@@ -238,10 +238,7 @@ class Field:
 
 def link_of(transport: Transport, index: int) -> UnicastLink | MulticastLink:
     """The dedicated link as one of the two configures it."""
-    if transport.endswith("6"):
-        addresses = ("fd00:77::1", "fd00:77::2")
-    else:
-        addresses = ("10.77.0.1", "10.77.0.2")
+    addresses = ("fd00:77::1", "fd00:77::2") if transport.endswith("6") else ("10.77.0.1", "10.77.0.2")
     own, peer = addresses[index], addresses[1 - index]
     match transport:
         case "multicast":
