@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,29 @@ class Traffic:
     last_stranger: str | None = None
 
 
+class LinkStatus(enum.Enum):
+    """Whether a link's interface can carry anything, in the words of `conntrackd -s link`."""
+
+    RUNNING = "RUNNING"
+    NO_CARRIER = "NO-CARRIER"
+    """Up, but nothing is at the other end of the cable."""
+    DOWN = "DOWN"
+    """Set down, or not there at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """One of a channel's links as it is at the moment."""
+
+    link: Link
+    traffic: Traffic
+    status: LinkStatus
+    active: bool
+    """What is sent goes over this one."""
+    channel: Channel | None
+    """The link's own channel; None while it could not be opened."""
+
+
 class Channel(Protocol):
     """One dedicated link, or several that stand in for one another. Nothing here blocks."""
 
@@ -50,6 +74,14 @@ class Channel(Protocol):
     @property
     def warnings(self) -> list[str]:
         """What the administrator should know of it as it was set up."""
+        ...
+
+    @property
+    def changes(self) -> int:
+        """How often what is sent began to go another way: by another link, over a new connection.
+
+        What was under way then may be lost.
+        """
         ...
 
     def fileno(self) -> int:

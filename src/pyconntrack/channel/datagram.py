@@ -54,6 +54,7 @@ class DatagramChannel:
         self.traffic = Traffic()
         self.warnings: list[str] = []
         """What the administrator should know of the link as it was set up."""
+        self.changes = 0
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
         try:
             mtu = interface_mtu(link.interface)

@@ -32,6 +32,8 @@ class Replicator:
         self._out: Datagrams = channel.new_datagrams()
         self._reader: PacedReader | None = None
         self._unsent: int | None = None
+        self._waits_at = -1
+        self._changes = channel.changes
         self._timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Handle | None = None
 
@@ -48,15 +50,17 @@ class Replicator:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
-        if self.channel.fileno() >= 0:
-            self._loop.remove_writer(self.channel.writing_fileno())
-            self.channel.close()
+        self._stop_waiting()
+        self.channel.close()
 
     def flush(self) -> None:
         """Send what may go out now."""
+        now = self._loop.time()
+        if self.channel.changes != self._changes:
+            self._changes = self.channel.changes
+            self._take_other_way(now)
         if self._unsent is not None:
             return
-        now = self._loop.time()
         answered = self.session.bulks_answered
         for _ in range(_BATCHES_AT_ONCE):
             self._out.clear()
@@ -70,20 +74,34 @@ class Replicator:
             self._bulk_asked_for()
         self._arm()
 
+    def _take_other_way(self, now: float) -> None:
+        """Go on over the link, or the connection, that has taken over."""
+        self.session.link_restored(now)
+        if self._unsent is None:
+            self._out = self.channel.new_datagrams()
+        else:
+            self._stop_waiting()
+            self._send(self._unsent)
+
     def _send(self, first: int) -> bool:
         """Send the batch from datagram `first` on. False where the rest waits for room in the socket."""
         sent = self.channel.send(self._out, first)
         if sent == len(self._out):
+            self._unsent = None
             return True
         self._unsent = sent
-        self._loop.add_writer(self.channel.writing_fileno(), self._writable)
+        self._waits_at = self.channel.writing_fileno()
+        self._loop.add_writer(self._waits_at, self._writable)
         return False
 
+    def _stop_waiting(self) -> None:
+        if self._waits_at >= 0:
+            self._loop.remove_writer(self._waits_at)
+            self._waits_at = -1
+
     def _writable(self) -> None:
-        first = self._unsent or 0
-        self._unsent = None
-        self._loop.remove_writer(self.channel.writing_fileno())
-        if self._send(first):
+        self._stop_waiting()
+        if self._send(self._unsent or 0):
             self.flush()
 
     def _continue_soon(self) -> None:

@@ -119,6 +119,13 @@ class Session(abc.ABC):
     def _send_deadline(self) -> float:
         """When what has to wait may go out; infinity where nothing waits."""
 
+    def link_restored(self, now: float) -> None:
+        """What is sent takes another way from now on, and what was under way may be lost.
+
+        The peers hear from this node at once, so that they see where it sends, and what they lack.
+        """
+        self._alive_due = True
+
     def request_resync(self, now: float) -> None:
         """Ask the peers for all they have, those that are not known yet included."""
         self._following = True
