@@ -8,16 +8,6 @@ from pyconntrack.core.queue cimport MessageQueue
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport FlowTable, slot_t
 
-# What an update event tells only where it changed. Status, timeout and NAT are in every event.
-cdef enum:
-    TOLD_MARK = 1
-    TOLD_MASTER = 2
-    TOLD_PROTOCOL_STATE = 4
-    TOLD_HELPER = 8
-    TOLD_SEQUENCE_ADJUST = 16
-    TOLD_LABELS = 32
-    TOLD_SYN_PROXY = 64
-
 cdef class InternalCache:
     cdef readonly uint32_t limit
     cdef readonly FlowTable table

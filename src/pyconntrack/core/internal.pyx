@@ -21,14 +21,11 @@ from pyconntrack.core.filter cimport EventFilter
 from pyconntrack.core.identity_set cimport IdentitySet
 from pyconntrack.core.kernel_codec cimport DECODE_NOT_A_FLOW, decode_flow
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
+from pyconntrack.core.overlay cimport *
 from pyconntrack.core.queue cimport MessageQueue
 from pyconntrack.core.record cimport *
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
-
-
-cdef enum:
-    IPS_OFFLOAD = 1 << 14      # linux/netfilter/nf_conntrack_common.h
 
 
 cdef class InternalCache:
@@ -185,7 +182,7 @@ cdef class InternalCache:
         cdef flow_t flow
         cdef slot_t *slot = self.table.at(number)
         decode_body(slot.body, slot.length, &flow)
-        lay_over(&flow, event, event.present | (NAT_FIELDS if has(event, BIT_STATUS) and has(event, BIT_REPLY) else 0))
+        lay_over(&flow, event, event.present | (nat_fields() if has(event, BIT_STATUS) and has(event, BIT_REPLY) else 0))
         self.change(number, &flow, now)
 
     cdef void complete(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
@@ -193,7 +190,7 @@ cdef class InternalCache:
         cdef flow_t known
         cdef slot_t *slot = self.table.at(number)
         decode_body(slot.body, slot.length, &known)
-        lay_over(flow, &known, fields_of(slot.told) | EVERY_EVENTS_FIELDS | (PROTOCOL_STATE_FIELDS if hides_state(flow) else 0))
+        lay_over(flow, &known, fields_of(slot.told) | every_events_fields() | (protocol_state_fields() if hides_state(flow) else 0))
         self.change(number, flow, now)
 
     cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil:
@@ -204,12 +201,12 @@ cdef class InternalCache:
         cdef uint32_t length
         decode_body(slot.body, slot.length, &known)
         if hides_state(flow):
-            lay_over(flow, &known, PROTOCOL_STATE_FIELDS)
+            lay_over(flow, &known, protocol_state_fields())
         # Events leave a mark of zero out, dumps do not.
         if flow.mark == 0 and not has(&known, BIT_MARK):
             drop(flow, BIT_MARK)
         dumped = flow[0]
-        lay_over(flow, &known, TIMEOUT_FIELD)
+        lay_over(flow, &known, timeout_field())
         length = encode_body(flow, self.without, body)
         if length == slot.length and memcmp(body, slot.body, length) == 0:
             return
@@ -387,83 +384,3 @@ cdef class InternalCache:
 
 cdef uint64_t identity(uint32_t hash, uint32_t id_) noexcept nogil:
     return (<uint64_t>hash << 32) | id_
-
-
-cdef uint64_t TIMEOUT_FIELD = <uint64_t>1 << BIT_TIMEOUT
-
-cdef uint64_t NAT_FIELDS = (<uint64_t>1 << BIT_SOURCE_NAT_ADDRESS | <uint64_t>1 << BIT_SOURCE_NAT_PORT
-                            | <uint64_t>1 << BIT_DESTINATION_NAT_ADDRESS | <uint64_t>1 << BIT_DESTINATION_NAT_PORT)
-
-cdef uint64_t EVERY_EVENTS_FIELDS = <uint64_t>1 << BIT_STATUS | TIMEOUT_FIELD | NAT_FIELDS
-
-cdef uint64_t PROTOCOL_STATE_FIELDS = (
-    <uint64_t>1 << BIT_TCP_STATE | <uint64_t>1 << BIT_TCP_WINDOW_SCALE_ORIGINAL | <uint64_t>1 << BIT_TCP_WINDOW_SCALE_REPLY
-    | <uint64_t>1 << BIT_SCTP_STATE | <uint64_t>1 << BIT_SCTP_VTAG_ORIGINAL | <uint64_t>1 << BIT_SCTP_VTAG_REPLY
-    | <uint64_t>1 << BIT_DCCP_STATE | <uint64_t>1 << BIT_DCCP_ROLE)
-
-# By the number of a TOLD_* bit.
-cdef uint64_t[7] told_fields = [
-    <uint64_t>1 << BIT_MARK,
-    <uint64_t>1 << BIT_MASTER,
-    PROTOCOL_STATE_FIELDS,
-    <uint64_t>1 << BIT_HELPER_NAME,
-    <uint64_t>1 << BIT_SEQUENCE_ADJUST_ORIGINAL | <uint64_t>1 << BIT_SEQUENCE_ADJUST_REPLY,
-    <uint64_t>1 << BIT_LABELS,
-    <uint64_t>1 << BIT_SYN_PROXY,
-]
-
-
-cdef uint8_t told_by(const flow_t *event) noexcept nogil:
-    """TOLD_* of what an event tells."""
-    cdef uint8_t told = 0
-    cdef int i
-    for i in range(7):
-        if event.present & told_fields[i]:
-            told |= 1 << i
-    return told
-
-
-cdef uint64_t fields_of(uint8_t told) noexcept nogil:
-    cdef uint64_t fields = 0
-    cdef int i
-    for i in range(7):
-        if told >> i & 1:
-            fields |= told_fields[i]
-    return fields
-
-
-cdef bint hides_state(const flow_t *flow) noexcept nogil:
-    """Whether the flow has been offloaded: a dump tells no protocol state of it then, though it has one."""
-    return flow.status & IPS_OFFLOAD and not flow.present & PROTOCOL_STATE_FIELDS
-
-
-cdef void lay_over(flow_t *flow, const flow_t *other, uint64_t fields) noexcept nogil:
-    """Let `flow` have `fields` (bits of `present`) as `other` has them, those that the wire carries; what `other` lacks it loses."""
-    if fields & EVERY_EVENTS_FIELDS:
-        if fields >> BIT_STATUS & 1: flow.status = other.status
-        if fields >> BIT_TIMEOUT & 1: flow.timeout = other.timeout
-        if fields & NAT_FIELDS:
-            memcpy(flow.source_nat_address, other.source_nat_address, 16)
-            memcpy(flow.destination_nat_address, other.destination_nat_address, 16)
-            flow.source_nat_port = other.source_nat_port
-            flow.destination_nat_port = other.destination_nat_port
-    if fields & PROTOCOL_STATE_FIELDS:
-        if fields >> BIT_TCP_STATE & 1: flow.tcp_state = other.tcp_state
-        if fields >> BIT_TCP_WINDOW_SCALE_ORIGINAL & 1: flow.tcp_window_scale_original = other.tcp_window_scale_original
-        if fields >> BIT_TCP_WINDOW_SCALE_REPLY & 1: flow.tcp_window_scale_reply = other.tcp_window_scale_reply
-        if fields >> BIT_SCTP_STATE & 1: flow.sctp_state = other.sctp_state
-        if fields >> BIT_SCTP_VTAG_ORIGINAL & 1: flow.sctp_vtag_original = other.sctp_vtag_original
-        if fields >> BIT_SCTP_VTAG_REPLY & 1: flow.sctp_vtag_reply = other.sctp_vtag_reply
-        if fields >> BIT_DCCP_STATE & 1: flow.dccp_state = other.dccp_state
-        if fields >> BIT_DCCP_ROLE & 1: flow.dccp_role = other.dccp_role
-    if fields >> BIT_MARK & 1: flow.mark = other.mark
-    if fields >> BIT_MASTER & 1: flow.master = other.master
-    if fields >> BIT_HELPER_NAME & 1: memcpy(flow.helper_name, other.helper_name, HELPER_NAME_SIZE)
-    if fields >> BIT_SEQUENCE_ADJUST_ORIGINAL & 1: flow.sequence_adjust_original = other.sequence_adjust_original
-    if fields >> BIT_SEQUENCE_ADJUST_REPLY & 1: flow.sequence_adjust_reply = other.sequence_adjust_reply
-    if fields >> BIT_LABELS & 1: memcpy(flow.labels, other.labels, LABELS_SIZE)
-    if fields >> BIT_SYN_PROXY & 1:
-        flow.syn_proxy_isn = other.syn_proxy_isn
-        flow.syn_proxy_its = other.syn_proxy_its
-        flow.syn_proxy_tsoff = other.syn_proxy_tsoff
-    flow.present = (flow.present & ~fields) | (other.present & fields)
