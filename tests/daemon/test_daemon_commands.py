@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from testbed import Conntrackd, wait_until
-from tests.peer.flows import varied_flows
+from tests.peer.flows import batch_of, name_of, varied_flows
 from tests.peer.nodes import Field, Kind, Pair
 
 FEW = 200
 PURGE_SECONDS = 1
+LATER = PURGE_SECONDS + 2
 
 
 @pytest.fixture(params=["ours", "C"])
@@ -92,6 +93,17 @@ def test_kernel_table_is_flushed_after_purge_timeout(pair: Pair) -> None:
         f"flushing conntrack table in {PURGE_SECONDS} secs",
         "flushing kernel conntrack table (scheduled)",
     ]
+
+
+def test_a_commit_calls_the_flush_off(pair: Pair) -> None:
+    """A node that becomes primary again while its old flows wait for their end keeps what it commits."""
+    ask(pair, "-t")
+    ask(pair, "-c")
+    with pair.receiver.table() as table:
+        # A flow that the kernel ends by itself, later than the flush would have come.
+        assert not table.create_batch(batch_of([{**name_of(varied_flows(FEW + 1), FEW), "timeout": LATER}]))
+    wait_until(lambda: len(pair.receiver.kernel()) == FEW, 20.0, "the end of one flow", pair.logs)
+    assert not [text for text in notices(pair.receiver.daemon) if "scheduled" in text]
 
 
 def test_requests_between_nodes(pair: Pair) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from pyconntrack.channel.channel import Channel, ChannelError
+from pyconntrack.channel.channel import Channel, ChannelError, News
 from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
@@ -59,7 +59,9 @@ class Node:
         )
         # First of all, so that a second daemon hears that it is one, and not that its port is in use.
         self.control.bind()
-        self.replicator = Replicator(self.session, self._open_link(), self._report_bulk_asked_for)
+        self.replicator = Replicator(
+            self.session, self._open_link(), self._report_bulk_asked_for, self._report_news
+        )
         self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
         self.kernel = KernelCommands(self.follower, reporter)
         self._committing = asyncio.Lock()
@@ -92,8 +94,7 @@ class Node:
 
     async def stop_all(self) -> None:
         """Let go of everything, in whatever state it is."""
-        if self._purge is not None:
-            self._purge.cancel()
+        self._cancel_purge()
         self.follower.stop()
         self.replicator.stop()
         await self.control.close()
@@ -130,6 +131,8 @@ class Node:
         self.reporter.notice(
             "committing all external caches" if table is None else "committing conntrack cache"
         )
+        # The flows of a node that takes over again are not to be flushed under it.
+        self._cancel_purge()
         async with self._committing:
             try:
                 await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
@@ -175,11 +178,18 @@ class Node:
         self.reporter.notice("resync requested by other node")
         self.reporter.notice("sending bulk update")
 
+    def _report_news(self, news: News) -> None:
+        (self.reporter.warning if news.trouble else self.reporter.notice)(news.text)
+
     async def reset_timers(self) -> None:
         self.reporter.notice(f"flushing conntrack table in {self.sync.purge_timeout} secs")
+        self._cancel_purge()
+        self._purge = self._loop.create_task(self._flush_later(self.sync.purge_timeout))
+
+    def _cancel_purge(self) -> None:
         if self._purge is not None:
             self._purge.cancel()
-        self._purge = self._loop.create_task(self._flush_later(self.sync.purge_timeout))
+            self._purge = None
 
     async def _flush_later(self, seconds: int) -> None:
         await asyncio.sleep(seconds)
