@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pyconntrack.config import Link
 from pyconntrack.core.datagrams import Datagrams
@@ -13,6 +13,18 @@ from pyconntrack.core.datagrams import Datagrams
 
 class ChannelError(Exception):
     """A dedicated link cannot be set up; the text says which, why, and what to do."""
+
+
+class LinkMissingError(ChannelError):
+    """Its interface, or its own address, is not there; it may come yet."""
+
+
+class News(NamedTuple):
+    """What happened to a link, a line for the log."""
+
+    text: str
+    trouble: bool = False
+    """Whether the administrator may have to do something."""
 
 
 @dataclass(slots=True)
@@ -28,6 +40,10 @@ class Traffic:
     strangers: int = 0
     """Datagrams, or connections, of others than the configured peers: dropped."""
     last_stranger: str | None = None
+    server_connected: bool = False
+    """TCP: the peer is connected to this node, and can send."""
+    client_connected: bool = False
+    """TCP: this node is connected to the peer, and can send."""
 
 
 class LinkStatus(enum.Enum):
@@ -49,7 +65,7 @@ class LinkState:
     status: LinkStatus
     active: bool
     """What is sent goes over this one."""
-    channel: Channel | None
+    channel: LinkChannel | None
     """The link's own channel; None while it could not be opened."""
 
 
@@ -78,10 +94,14 @@ class Channel(Protocol):
 
     @property
     def changes(self) -> int:
-        """How often what is sent began to go another way: by another link, over a new connection.
+        """How often what is sent, or received, began to go another way: by another link, a new connection.
 
         What was under way then may be lost.
         """
+        ...
+
+    def news(self) -> list[News]:
+        """What happened to it since this was last asked, in order. To be asked after send() and receive()."""
         ...
 
     def fileno(self) -> int:
@@ -106,4 +126,17 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Close it. Harmless a second time."""
+        ...
+
+
+class LinkChannel(Channel, Protocol):
+    """The channel of one link, which may stand in for others, and others for it."""
+
+    @property
+    def payload(self) -> int:
+        """Bytes of the longest datagram that it takes."""
+        ...
+
+    def interface_changed(self) -> None:
+        """Its interface came up, or is another one of the same name: what hangs on that is to be renewed."""
         ...

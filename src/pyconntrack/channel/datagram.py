@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from pyconntrack.channel.channel import ChannelError, Traffic
+from pyconntrack.channel.channel import ChannelError, LinkMissingError, News, Traffic
 from pyconntrack.channel.interface import interface_mtu, interface_network, route_interface
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import SMALLEST, DatagramReceiver, Datagrams
@@ -42,6 +42,8 @@ _LOOK_SECONDS = 1.0
 
 # Of a link that is down, or has no peer yet.
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+# Of an interface, or an address of it, that is not there.
+_MISSING = (errno.ENODEV, errno.EADDRNOTAVAIL)
 
 _Prepare = Callable[[socket.socket], None]
 
@@ -59,7 +61,7 @@ class DatagramChannel:
         try:
             mtu = interface_mtu(link.interface)
         except OSError as error:
-            raise ChannelError(
+            raise LinkMissingError(
                 f"{self.name}: there is no interface {link.interface}: {error.strerror}"
             ) from error
         self.payload = min(_LONGEST, mtu - self._headers())
@@ -82,7 +84,7 @@ class DatagramChannel:
         failure = self._connect()
         if failure is not None and failure.errno not in _UNREACHABLE:
             self.close()
-            raise ChannelError(f"{self.name}: {_explain(failure, link)}") from failure
+            raise self._failed(failure) from failure
         self._datagrams = DatagramReceiver(self.receiver.fileno(), DATAGRAMS_AT_ONCE)
         self._senders: dict[bytes, str] = {}
         self._network = (
@@ -93,6 +95,10 @@ class DatagramChannel:
     def name(self) -> str:
         """How messages call the link: `UDP link on eth2`."""
         return f"{self.link.transport.value} link on {self.link.interface}"
+
+    def news(self) -> list[News]:
+        """Nothing happens to a link without connections."""
+        return []
 
     def close(self) -> None:
         """Close both sockets. Harmless a second time."""
@@ -184,8 +190,12 @@ class DatagramChannel:
             prepare(opened)
         except OSError as error:
             opened.close()
-            raise ChannelError(f"{self.name}: {_explain(error, self.link)}") from error
+            raise self._failed(error) from error
         return opened
+
+    def _failed(self, error: OSError) -> ChannelError:
+        kind = LinkMissingError if error.errno in _MISSING else ChannelError
+        return kind(f"{self.name}: {_explain(error, self.link)}")
 
     def _receiving(self, opened: socket.socket) -> None:
         link = self.link
@@ -217,6 +227,13 @@ class DatagramChannel:
             return "to tie it to its interface takes CAP_NET_RAW"
         self.tied = True
         return None
+
+    def interface_changed(self) -> None:
+        """Look at once whether the interface was made anew, and fix anew where datagrams go."""
+        self._next_look = 0.0
+        self._follow_interface()
+        # Its addresses and routes may have come only now; where they have not, the next sending tries again.
+        self.reachable = False
 
     def _follow_interface(self) -> None:
         """Look once a second whether the interface was made anew, or can be tied to meanwhile."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
-from pyconntrack.channel.channel import Channel
+from pyconntrack.channel.channel import Channel, News
 from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.daemon.paced_reader import PacedReader
@@ -19,15 +20,28 @@ _BATCHES_AT_ONCE = 8
 # peer soon waits for an acknowledgement.
 _PAUSE = 0.004
 _MANY = DATAGRAMS_AT_ONCE // 2
+# Seconds after which the session has its turn while what it said still waits for room.
+_STUCK = 1.0
 
 
 class Replicator:
-    """Session and link of one node. `bulk_asked_for` is called when another node has asked for the table."""
+    """Session and link of one node.
 
-    def __init__(self, session: Session, channel: Channel, bulk_asked_for: Callable[[], None]) -> None:
+    `bulk_asked_for` is called when another node has asked for the table, `report` with what
+    happens to the link.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        channel: Channel,
+        bulk_asked_for: Callable[[], None],
+        report: Callable[[News], None],
+    ) -> None:
         self.session = session
         self.channel = channel
         self._bulk_asked_for = bulk_asked_for
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self._out: Datagrams = channel.new_datagrams()
         self._reader: PacedReader | None = None
@@ -59,7 +73,9 @@ class Replicator:
         if self.channel.changes != self._changes:
             self._changes = self.channel.changes
             self._take_other_way(now)
+        self._tell_news()
         if self._unsent is not None:
+            self._arm(now + _STUCK)
             return
         answered = self.session.bulks_answered
         for _ in range(_BATCHES_AT_ONCE):
@@ -73,6 +89,10 @@ class Replicator:
         if self.session.bulks_answered != answered:
             self._bulk_asked_for()
         self._arm()
+
+    def _tell_news(self) -> None:
+        for news in self.channel.news():
+            self._report(news)
 
     def _take_other_way(self, now: float) -> None:
         """Go on over the link, or the connection, that has taken over."""
@@ -121,9 +141,9 @@ class Replicator:
         # While acknowledgements hold up what is to be sent, each is taken as it arrives.
         return 0 if self.session.internal.queue.waiting else arrived
 
-    def _arm(self) -> None:
+    def _arm(self, earliest: float = -math.inf) -> None:
         """Make sure that the session is heard at its deadline; a timer that is early does no harm."""
-        deadline = self.session.deadline()
+        deadline = max(self.session.deadline(), earliest)
         if self._timer is not None:
             if self._timer.when() <= deadline:
                 return
