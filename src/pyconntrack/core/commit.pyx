@@ -7,10 +7,10 @@ already is deleted and created again, since the kernel does not let an existing 
 """
 
 from libc.errno cimport EEXIST
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from pyconntrack.core.kernel_encode cimport prepare_create
+from pyconntrack.core.completion cimport complete_flow, completion_t
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.record cimport *
 from pyconntrack.core.requests cimport RequestBatch
@@ -18,10 +18,6 @@ from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport decode_body
 
 cdef enum:
-    TCP_FLAG_WINDOW_SCALE = 0x01   # IP_CT_TCP_FLAG_*, linux/netfilter/nf_conntrack_tcp.h
-    TCP_FLAG_BE_LIBERAL = 0x08
-    FALLBACK_TIMEOUT = 60          # seconds, where the known timeout has run out
-    UNTOLD_TIMEOUT = 180           # where the peer sends none
     BATCH_MAX = 4096
     SCAN_MAX = 16384               # slots looked at in one step
 
@@ -35,8 +31,7 @@ cdef class Commit:
 
     cdef FlowTable table
     cdef RequestBatch batch
-    cdef int64_t timeout
-    cdef bint window_tracking
+    cdef completion_t options
     cdef bint expected_only        # the second pass: flows with a master
     cdef bint masters              # the first pass has met some
     cdef uint32_t cursor
@@ -48,8 +43,8 @@ cdef class Commit:
     def __cinit__(self, FlowTable table not None, *, int64_t timeout=-1, bint window_tracking=False):
         self.table = table
         self.batch = RequestBatch()
-        self.timeout = timeout
-        self.window_tracking = window_tracking
+        self.options.timeout = timeout
+        self.options.window_tracking = window_tracking
         self.failures = {}
         self.slots = <uint32_t *>malloc(BATCH_MAX * sizeof(uint32_t))
         if self.slots == NULL:
@@ -118,31 +113,7 @@ cdef class Commit:
         return count
 
     cdef void prepare(self, flow_t *flow, const slot_t *slot, uint32_t now) noexcept nogil:
-        """What the kernel needs beside what the wire carries."""
-        cdef int64_t left
-        if self.timeout >= 0:
-            flow.timeout = <uint32_t>self.timeout
-        elif has(flow, BIT_TIMEOUT):
-            left = <int64_t>flow.timeout - <int64_t>(now - slot.updated)
-            flow.timeout = <uint32_t>left if left > 0 else FALLBACK_TIMEOUT
-        else:
-            flow.timeout = UNTOLD_TIMEOUT
-        put(flow, BIT_TIMEOUT)
-        if flow.original.protocol == 6:
-            self.prepare_tcp(flow)
-        prepare_create(flow)
-
-    cdef void prepare_tcp(self, flow_t *flow) noexcept nogil:
-        """Let the kernel take the next packet whatever its window, unless windows are tracked and known."""
-        cdef uint8_t flags = TCP_FLAG_BE_LIBERAL
-        if self.window_tracking:
-            if not has(flow, BIT_TCP_WINDOW_SCALE_ORIGINAL) or not has(flow, BIT_TCP_WINDOW_SCALE_REPLY):
-                return
-            flags = TCP_FLAG_WINDOW_SCALE
-        flow.tcp_flags_original = flow.tcp_flags_mask_original = flags
-        flow.tcp_flags_reply = flow.tcp_flags_mask_reply = flags
-        put(flow, BIT_TCP_FLAGS_ORIGINAL)
-        put(flow, BIT_TCP_FLAGS_REPLY)
+        complete_flow(flow, &self.options, now - slot.updated)
 
     cdef try_again(self, int fd, uint32_t now, uint32_t count):
         """Delete what exists and create it again; count what failed for another reason."""
