@@ -21,7 +21,9 @@ cdef enum:
     SLOT_DEAD = 2              # its flow has ended; kept until its destroy message is delivered
     SLOT_UNHEARD = 4           # known from a dump only: no event has told of it yet
     SLOT_TOLD = 16             # peers may know of an entry with this tuple
+    SLOT_CLAIM = 64            # in the external cache, not an entry: an older claim to the flow of one, see external.pyx
     SLOT_CONTROL = 8           # not a flow: a control message that waits in a queue
+    SLOT_EXPECTATION = 32      # not a flow, but found by a key of its own; never SLOT_INDEXED
 
 cdef struct slot_t:            # 48 bytes, the body aside
     uint8_t *body              # canonical, see wire.pyx
@@ -65,6 +67,7 @@ cdef class FlowTable:
     cdef uint8_t *block_place
     cdef uint8_t *free_bodies[65]
     cdef uint64_t seeds[2]
+    cdef readonly uint32_t expectations    # slots that are
 
     cdef slot_t *at(self, uint32_t slot) noexcept nogil
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil
@@ -74,6 +77,10 @@ cdef class FlowTable:
     cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil
     cdef uint32_t add_unindexed(self, const uint8_t *body, uint32_t length) noexcept nogil
     cdef int set_body(self, slot_t *slot, const uint8_t *body, uint32_t length) noexcept nogil
+    cdef uint32_t hash_bytes(self, const uint8_t *data, uint32_t length) noexcept nogil
+    cdef uint32_t find_expectation(self, const uint8_t *key, uint32_t length, uint32_t hash) noexcept nogil
+    cdef uint32_t add_expectation(self, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil
+    cdef int index(self, uint32_t slot) noexcept nogil
     cdef void unindex(self, uint32_t slot) noexcept nogil
     cdef void remove(self, uint32_t slot) noexcept nogil
 

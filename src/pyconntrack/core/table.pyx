@@ -14,8 +14,9 @@ import os
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
+from pyconntrack.core.expectation_wire cimport expectation_key
 from pyconntrack.core.wire cimport BODY_MAX, body_has_key, key_t
 
 cdef extern from "<endian.h>" nogil:
@@ -107,7 +108,7 @@ cdef class FlowTable:
         self.block_count = 0
         self.block_left = 0
         self.free_slot = NONE
-        self.count = self.used = self.top = 0
+        self.count = self.used = self.top = self.expectations = 0
         memset(self.free_bodies, 0, sizeof(self.free_bodies))
         for i in range(SEGMENTS):
             self.segments[i].count = 0
@@ -164,7 +165,7 @@ cdef class FlowTable:
                 return NONE
             if bucket.hash == hash:
                 slot = self.at(bucket.slot - 1)
-                if body_has_key(slot.body, slot.length, slot.zone, key):
+                if slot.flags & SLOT_INDEXED and body_has_key(slot.body, slot.length, slot.zone, key):
                     return bucket.slot - 1
             position = (position + 1) & segment.mask
 
@@ -201,13 +202,9 @@ cdef class FlowTable:
 
     cdef uint32_t add(self, const key_t *key, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil:
         """Add a flow that is not there. NONE where the table is at its limit or memory is short."""
-        cdef segment_t *segment = self.segment_of(hash)
         cdef uint32_t number
         cdef slot_t *slot
-        cdef uint32_t position
         if self.count >= self.limit:
-            return NONE
-        if (segment.count + 1) * 5 > (segment.mask + 1) * 4 and self.grow(segment) < 0:
             return NONE
         number = self.add_unindexed(body, length)
         if number == NONE:
@@ -215,14 +212,70 @@ cdef class FlowTable:
         slot = self.at(number)
         slot.hash = hash
         slot.zone = key.zone
+        if self.index(number) < 0:
+            self.remove(number)
+            return NONE
         slot.flags = SLOT_INDEXED
+        self.count += 1
+        return number
+
+    cdef int index(self, uint32_t number) noexcept nogil:
+        """Let an entry be found by its hash. Returns 0, or -1 where memory is short."""
+        cdef uint32_t hash = self.at(number).hash
+        cdef segment_t *segment = self.segment_of(hash)
+        cdef uint32_t position
+        if (segment.count + 1) * 5 > (segment.mask + 1) * 4 and self.grow(segment) < 0:
+            return -1
         position = hash & segment.mask
         while segment.buckets[position].slot:
             position = (position + 1) & segment.mask
         segment.buckets[position].hash = hash
         segment.buckets[position].slot = number + 1
         segment.count += 1
-        self.count += 1
+        return 0
+
+    cdef uint32_t hash_bytes(self, const uint8_t *data, uint32_t length) noexcept nogil:
+        """The hash of an expectation's key. Each step depends on a secret, as in hash_key."""
+        cdef uint64_t state = self.seeds[0] ^ length
+        cdef uint64_t word
+        while length >= 8:
+            memcpy(&word, data, 8)
+            state = fold(state ^ word, self.seeds[1])
+            data += 8
+            length -= 8
+        if length:
+            word = 0
+            memcpy(&word, data, length)
+            state = fold(state ^ word, self.seeds[1])
+        state = fold(state ^ self.seeds[0], PRIME_2)
+        return <uint32_t>(state ^ (state >> 32))
+
+    cdef uint32_t find_expectation(self, const uint8_t *key, uint32_t length, uint32_t hash) noexcept nogil:
+        """The slot of the expectation with this key, see expectation_wire.pyx, or NONE."""
+        cdef segment_t *segment = self.segment_of(hash)
+        cdef uint32_t position = hash & segment.mask
+        cdef uint32_t start
+        cdef slot_t *slot
+        while segment.buckets[position].slot:
+            if segment.buckets[position].hash == hash:
+                slot = self.at(segment.buckets[position].slot - 1)
+                if (slot.flags & SLOT_EXPECTATION and expectation_key(slot.body, slot.length, &start) == length
+                        and memcmp(slot.body + start, key, length) == 0):
+                    return segment.buckets[position].slot - 1
+            position = (position + 1) & segment.mask
+        return NONE
+
+    cdef uint32_t add_expectation(self, uint32_t hash, const uint8_t *body, uint32_t length) noexcept nogil:
+        """Add an expectation that is not there. NONE where memory is short; the limit is of flows only."""
+        cdef uint32_t number = self.add_unindexed(body, length)
+        if number == NONE:
+            return NONE
+        self.at(number).hash = hash
+        if self.index(number) < 0:
+            self.remove(number)
+            return NONE
+        self.at(number).flags = SLOT_EXPECTATION
+        self.expectations += 1
         return number
 
     cdef uint32_t add_unindexed(self, const uint8_t *body, uint32_t length) noexcept nogil:
@@ -276,14 +329,17 @@ cdef class FlowTable:
                 segment.buckets[hole] = segment.buckets[position]
                 hole = position
         segment.buckets[hole].slot = 0
-        self.at(number).flags &= ~SLOT_INDEXED
         segment.count -= 1
-        self.count -= 1
+        if self.at(number).flags & SLOT_EXPECTATION:
+            self.expectations -= 1
+        else:
+            self.count -= 1
+        self.at(number).flags &= ~(SLOT_INDEXED | SLOT_EXPECTATION)
 
     cdef void remove(self, uint32_t number) noexcept nogil:
         """Forget an entry. It must be out of all queues."""
         cdef slot_t *slot = self.at(number)
-        if slot.flags & SLOT_INDEXED:
+        if slot.flags & (SLOT_INDEXED | SLOT_EXPECTATION):
             self.unindex(number)
         self.give_body(slot.body, slot.length)
         memset(slot, 0, sizeof(slot_t))

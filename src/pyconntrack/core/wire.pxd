@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from pyconntrack.core.record cimport flow_t
+from pyconntrack.core.record cimport flow_t, tuple_t
 
 cdef enum:
     HEADER_SIZE = 8
@@ -14,6 +14,7 @@ cdef enum:
     TYPE_FLOW_UPDATE = 1
     TYPE_FLOW_DESTROY = 2
     TYPE_EXPECT_NEW = 3
+    TYPE_EXPECT_UPDATE = 4
     TYPE_EXPECT_DESTROY = 5
     TYPE_CONTROL = 10
 
@@ -60,6 +61,16 @@ cdef void store16(uint8_t *data, uint16_t value) noexcept nogil
 cdef void store32(uint8_t *data, uint32_t value) noexcept nogil
 cdef void load_header(const uint8_t *data, header_t *header) noexcept nogil
 cdef void store_header(uint8_t *data, uint8_t kind, uint8_t flags, uint16_t length, uint32_t sequence) noexcept nogil
+
+# Attributes. Writers return where the next one goes; a value's place comes from begin(), and what is behind it from end().
+cdef uint8_t *begin(uint8_t *out, uint16_t number, uint16_t size) noexcept nogil
+cdef uint8_t *end(uint8_t *value, uint16_t size) noexcept nogil
+cdef uint8_t *write8(uint8_t *out, uint16_t number, uint8_t value) noexcept nogil
+cdef uint8_t *write32(uint8_t *out, uint16_t number, uint32_t value) noexcept nogil
+cdef uint8_t *write_addresses(uint8_t *out, uint16_t ipv4, uint16_t ipv6, const tuple_t *tuple_) noexcept nogil
+cdef uint8_t *write_ports(uint8_t *out, uint16_t number, const tuple_t *tuple_) noexcept nogil
+cdef void read_addresses(const uint8_t *value, uint8_t family, tuple_t *tuple_) noexcept nogil
+
 cdef void derive_nat(flow_t *flow) noexcept nogil
 cdef void normalise(flow_t *flow) noexcept nogil
 cdef uint32_t encode_body(const flow_t *flow, int without, uint8_t *body) noexcept nogil
