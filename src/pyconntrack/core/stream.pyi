@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from pyconntrack.core.datagrams import Datagrams
+
+CAPACITY: int
+
+class StreamReader:
+    received: int
+    ended: bool
+    rubbish: bool
+    pending: int
+    def __init__(self) -> None: ...
+    def receive(self, fd: int) -> bytes: ...
+    def feed(self, data: bytes) -> bytes: ...
+    def clear(self) -> None: ...
+
+def send_stream(datagrams: Datagrams, fd: int, first: int = 0) -> tuple[int, int, bytes, int]: ...
