@@ -96,8 +96,10 @@ class NetworkDoor:
         for session in self.sessions:
             external = session.external
             counted = sum(external.count_of(peer.owner) for peer in session.peers.values())
-            if counted != len(external):
-                raise AssertionError(f"{len(external)} entries, {counted} accounted for")
+            if counted != len(external) + external.claims:
+                raise AssertionError(
+                    f"{len(external)} entries, {external.claims} claims, {counted} accounted for"
+                )
 
 
 class KernelDoor:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
-from tests.core.support_flows import UDP, FlowTuple, KernelFlow, random_flow
+from tests.core.support_flows import UDP, FlowTuple, KernelFlow
 from tests.core.support_netlink import event
 from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table
 
@@ -129,17 +127,6 @@ def test_the_limit_holds() -> None:
     assert (len(cache), cache.counters.create_failed) == (2, 1)
 
 
-def test_an_entry_is_its_last_senders() -> None:
-    cache = ExternalCache()
-    take(cache, NEW, body(1), owner=0)
-    take(cache, NEW, body(1), owner=1)
-    assert (cache.count_of(0), cache.count_of(1)) == (0, 1)
-    take(cache, DESTROY, body(1), owner=0)
-    assert (len(cache), cache.counters.destroy_failed) == (1, 1)
-    assert cache.settle(0, 0, 0)
-    assert cache.settle(1, *digest_of(body(1)))
-
-
 def test_a_difference_is_told() -> None:
     cache = ExternalCache()
     assert cache.settle(0, 0, 0)
@@ -204,34 +191,6 @@ def test_a_flush_leaves_nothing() -> None:
     assert cache.settle(0, *digest_of(body(1)))
 
 
-def test_the_books_stay_right() -> None:
-    """Random messages of several owners against a dict, with bodies of many sizes."""
-    random = Random(2)
-    cache = ExternalCache()
-    pool = [random_flow(random, number, zone=number % 3) for number in range(200)]
-    held: dict[object, tuple[bytes, int]] = {}
-    for step in range(6000):
-        flow = random.choice(pool)
-        owner = random.randrange(3)
-        if random.random() < 0.6:
-            fresh = random_flow(random, step, flow.original, flow.zone)
-            data = flow_body(fresh, random.randrange(99), True, True)
-            take(cache, random.choice((NEW, UPDATE)), data, owner)
-            held[flow.key] = (data, owner)
-        elif flow.key in held:
-            take(cache, DESTROY, held[flow.key][0], owner)
-            if held[flow.key][1] == owner:
-                del held[flow.key]
-        if step % 500 == 0:
-            assert len(cache) == len(held)
-            for number in range(3):
-                assert cache.count_of(number) == sum(1 for _, who in held.values() if who == number)
-    rebuilt = ExternalCache()
-    for data, owner in held.values():
-        take(rebuilt, NEW, data, owner)
-    assert sorted(map(repr, all_values(cache))) == sorted(map(repr, all_values(rebuilt)))
-
-
 def test_what_is_old_goes_slot_by_slot() -> None:
     cache = ExternalCache()
     for number in range(100):
@@ -247,8 +206,3 @@ def test_what_is_old_goes_slot_by_slot() -> None:
     assert cache.expire(0xFFFFFFFF, 5, 10_000, 1) == 0
     # A clock that stands behind drops nothing.
     assert cache.expire(0, 100, 100, 1) == 0
-
-
-def all_values(cache: ExternalCache) -> list[dict[str, object]]:
-    batch = read_table(cache.table)
-    return [batch.unpack(index) for index in range(len(batch))]

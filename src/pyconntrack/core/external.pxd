@@ -10,12 +10,15 @@ cdef enum:
     OWNERS = 64                # nodes whose flows an external cache tells apart
 
 cdef struct owner_t:
-    uint64_t digest            # of all its entries
+    uint64_t digest            # of all its claims
     uint64_t fresh_digest      # of those that came since its last resync began
     uint32_t count
     uint32_t fresh_count
     uint32_t swept             # slots that the sweep has looked at
+    uint32_t beneath           # of `count`, those that another node's claim lies over
     bint sweeping              # what is not fresh is left over, and being dropped
+    bint tells_whole           # its messages carry flows whole: it says a digest of them
+    bint silent                # nothing is heard of it any more
     uint16_t epoch
 
 cdef class ExternalCache:
@@ -25,6 +28,7 @@ cdef class ExternalCache:
     cdef readonly uint64_t ignored         # expectations, while they are not replicated
     cdef readonly uint32_t run_length      # messages that the last apply_run took
     cdef readonly uint32_t sweeps          # owners whose left-over entries are being dropped
+    cdef readonly uint32_t claims          # that lie beneath entries
     cdef owner_t owners[64]
     cdef flow_t flows[16]                  # a GROUP of messages, read but not yet taken
     cdef uint8_t kinds[16]
@@ -33,7 +37,16 @@ cdef class ExternalCache:
 
     cdef void read(self, const uint8_t *body, const header_t *header) noexcept nogil
     cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void store(self, const flow_t *flow, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void add_known(self, flow_t *flow, const slot_t *slot) noexcept nogil
     cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil
+    cdef void take_over(self, uint32_t number, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil
+    cdef uint32_t find_claim(self, uint32_t number, uint8_t owner) noexcept nogil
+    cdef void link_claim(self, uint32_t number, uint32_t other) noexcept nogil
+    cdef void unlink_claim(self, uint32_t other) noexcept nogil
+    cdef void exchange(self, slot_t *entry, slot_t *claim) noexcept nogil
+    cdef void drop_claim(self, uint32_t other) noexcept nogil
+    cdef void drop_entry(self, uint32_t number) noexcept nogil
+    cdef void give_claim(self, uint32_t number, uint8_t target) noexcept nogil
     cdef void sweep_owner(self, uint8_t owner, uint32_t limit) noexcept nogil
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil

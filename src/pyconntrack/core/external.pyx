@@ -2,15 +2,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The external cache: the flows of the other nodes, as their messages tell, ready to be committed into this node's kernel.
 
-Each message carries a flow whole, so it replaces the entry. Each entry has an owner, the node whose message came last. Per owner the
-cache keeps a count and a digest, the sum of the digests of its entries' bodies, to compare with what the owner says of its internal
-cache; and the same of those entries that have come since its last resync began. Where the fresh ones alone are what the owner
-has, the others are left over from flows whose end was never heard of: settle() finds that out and sweep() drops them.
+Each message carries a flow whole, so it replaces what its sender said of that flow before: the sender's *claim*. Nearly always one
+node claims a flow. After a fail-over two may, and the newest claim is the entry: the one that came, or changed, last. What a
+node merely repeats is no news, and takes nothing back. The claims beneath wait in slots that no key finds, in a chain from the
+entry, the newest first; when the entry's owner says that the flow has ended, the next one is the entry again, unless its
+owner is silent: then nobody is left to tell of its end.
+
+Per owner the cache keeps a count and a digest, the sum of the digests of its claims' bodies, to compare with what the owner says of its
+internal cache; and the same of those claims that have come since its last resync began. Where the fresh ones alone are what the
+owner has, the others are left over from flows whose end was never heard of: settle() finds that out and sweep() drops them.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from pyconntrack.core.counters cimport Counters
+from pyconntrack.core.overlay cimport lay_over, nat_fields
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
@@ -86,11 +93,11 @@ cdef class ExternalCache:
             if self.kinds[i] == TYPE_FLOW_DESTROY:
                 self.forget(&self.flows[i], self.hashes[i], owner)
             else:
-                self.store(&self.flows[i], self.hashes[i], owner, now)
+                self.store(&self.flows[i], self.hashes[i], self.kinds[i], owner, now)
         self.read_ahead = 0
 
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil:
-        """Count an entry in, or out of, what its owner has."""
+        """Count a claim in, or out of, what its owner has."""
         cdef owner_t *owner = &self.owners[slot.owner]
         cdef uint64_t digest = digest_body(slot.body, slot.length)
         cdef bint fresh = slot.epoch == owner.epoch
@@ -107,15 +114,18 @@ cdef class ExternalCache:
                 owner.fresh_digest -= digest
                 owner.fresh_count -= 1
 
-    cdef void store(self, const flow_t *flow, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil:
+    cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil:
         """A new or changed flow of `owner`."""
         cdef uint8_t[BODY_MAX] body
-        cdef uint32_t length = encode_body(flow, 0, body)
+        cdef uint32_t length
         cdef key_t key
         cdef uint32_t number
         cdef slot_t *slot
         flow_key(flow, &key)
         number = self.table.find(&key, hash)
+        if number != NONE and kind == TYPE_FLOW_UPDATE and not self.owners[owner].tells_whole:
+            self.add_known(flow, self.table.at(number))
+        length = encode_body(flow, 0, body)
         if number == NONE:
             number = self.table.add(&key, hash, body, length)
             if number == NONE:
@@ -126,6 +136,9 @@ cdef class ExternalCache:
             self.counters.created += 1
         else:
             slot = self.table.at(number)
+            if slot.owner != owner:
+                self.take_over(number, body, length, owner, now)
+                return
             self.account(slot, False)
             if self.table.set_body(slot, body, length) < 0:
                 self.account(slot, True)
@@ -137,22 +150,181 @@ cdef class ExternalCache:
         slot.updated = now
         self.account(slot, True)
 
-    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil:
-        """A flow of `owner` has ended. Where another node has taken the tuple over since, its entry stays."""
-        cdef key_t key
-        cdef uint32_t number
-        flow_key(flow, &key)
-        number = self.table.find(&key, hash)
-        if number == NONE or self.table.at(number).owner != owner:
-            self.counters.destroy_failed += 1
+    cdef void take_over(self, uint32_t number, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil:
+        """A message of `owner` about an entry that is another node's: its claim is the entry now, unless it says nothing new."""
+        cdef uint32_t other = self.find_claim(number, owner)
+        cdef slot_t *claim
+        cdef bint news = True
+        if other == NONE:
+            other = self.table.add_unindexed(body, length) if self.claims < self.table.limit else NONE
+            if other == NONE:
+                self.counters.update_failed += 1
+                return
+            claim = self.table.at(other)
+            claim.flags = SLOT_CLAIM
+            claim.owner = owner
+            claim.created = now
+            self.claims += 1
+            self.owners[owner].beneath += 1
+        else:
+            claim = self.table.at(other)
+            news = claim.length != length or memcmp(claim.body, body, length) != 0
+            self.account(claim, False)
+            if news and self.table.set_body(claim, body, length) < 0:
+                self.account(claim, True)
+                self.counters.update_failed += 1
+                return
+            if news:
+                self.unlink_claim(other)
+        claim.epoch = self.owners[owner].epoch
+        claim.updated = now
+        self.account(claim, True)
+        if news:
+            self.link_claim(number, other)
+            self.exchange(self.table.at(number), claim)
+        self.counters.updated += 1
+
+    cdef uint32_t find_claim(self, uint32_t number, uint8_t owner) noexcept nogil:
+        """The claim of `owner` beneath an entry, or NONE."""
+        cdef uint32_t other = self.table.at(number).next
+        while other != NONE and self.table.at(other).owner != owner:
+            other = self.table.at(other).next
+        return other
+
+    cdef void link_claim(self, uint32_t number, uint32_t other) noexcept nogil:
+        """Lay a claim directly beneath an entry."""
+        cdef slot_t *entry = self.table.at(number)
+        cdef slot_t *claim = self.table.at(other)
+        claim.previous = number
+        claim.next = entry.next
+        if entry.next != NONE:
+            self.table.at(entry.next).previous = other
+        entry.next = other
+
+    cdef void unlink_claim(self, uint32_t other) noexcept nogil:
+        cdef slot_t *claim = self.table.at(other)
+        self.table.at(claim.previous).next = claim.next
+        if claim.next != NONE:
+            self.table.at(claim.next).previous = claim.previous
+
+    cdef void exchange(self, slot_t *entry, slot_t *claim) noexcept nogil:
+        """The claim becomes the entry, and the entry a claim: the slots stay, what they hold changes places."""
+        cdef slot_t held = entry[0]
+        self.owners[entry.owner].beneath += 1
+        self.owners[claim.owner].beneath -= 1
+        entry.body, entry.length, entry.owner = claim.body, claim.length, claim.owner
+        entry.epoch, entry.created, entry.updated = claim.epoch, claim.created, claim.updated
+        claim.body, claim.length, claim.owner = held.body, held.length, held.owner
+        claim.epoch, claim.created, claim.updated = held.epoch, held.created, held.updated
+
+    cdef void drop_claim(self, uint32_t other) noexcept nogil:
+        """Forget a claim beneath an entry."""
+        self.account(self.table.at(other), False)
+        self.owners[self.table.at(other).owner].beneath -= 1
+        self.claims -= 1
+        self.unlink_claim(other)
+        self.table.remove(other)
+
+    cdef void drop_entry(self, uint32_t number) noexcept nogil:
+        """The flow has ended for the entry's owner: the next claim of a node that is heard is the entry, or there is none."""
+        cdef uint32_t other = self.table.at(number).next
+        cdef uint32_t next_other
+        while other != NONE:
+            next_other = self.table.at(other).next
+            if self.owners[self.table.at(other).owner].silent:
+                self.drop_claim(other)
+            other = next_other
+        other = self.table.at(number).next
+        if other != NONE:
+            self.exchange(self.table.at(number), self.table.at(other))
+            self.drop_claim(other)
             return
         self.account(self.table.at(number), False)
         self.table.remove(number)
         self.counters.destroyed += 1
 
+    cdef void add_known(self, flow_t *flow, const slot_t *slot) noexcept nogil:
+        """Fill up what an update left out with what the entry knows."""
+        cdef flow_t known
+        decode_body(slot.body, slot.length, &known)
+        # Translations are told all together.
+        lay_over(&known, flow, flow.present | (nat_fields() if flow.present & nat_fields() else 0))
+        flow[0] = known
+
+    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil:
+        """A flow of `owner` has ended. Where another node has taken the tuple over since, its entry stays."""
+        cdef key_t key
+        cdef uint32_t number, other
+        flow_key(flow, &key)
+        number = self.table.find(&key, hash)
+        if number == NONE:
+            self.counters.destroy_failed += 1
+            return
+        if self.table.at(number).owner == owner:
+            self.drop_entry(number)
+            return
+        other = self.find_claim(number, owner)
+        if other == NONE:
+            self.counters.destroy_failed += 1
+        else:
+            self.drop_claim(other)
+
+    @property
+    def full(self):
+        """Whether there is no room for another entry."""
+        return self.table.count >= self.table.limit
+
     def count_of(self, uint8_t owner):
-        """How many entries are the owner's."""
+        """How many flows the owner claims, those included that another one has claimed since."""
         return self.owners[owner % OWNERS].count
+
+    def digest_of(self, uint8_t owner):
+        """The digest of all that the owner claims."""
+        return self.owners[owner % OWNERS].digest
+
+    def beneath_of(self, uint8_t owner):
+        """How many of the owner's claims are no entries, since another node's are newer."""
+        return self.owners[owner % OWNERS].beneath
+
+    def set_silent(self, uint8_t owner, bint silent):
+        """Whether nothing is heard of the owner any more: a claim of such a one does not outlive the entry that lies over it."""
+        self.owners[owner % OWNERS].silent = silent
+
+    def merge_owners(self, uint8_t source, uint8_t target):
+        """`source` turns out to be another name of the node `target`, whose claims all become. Of two for one flow the newer stays."""
+        cdef uint32_t number = 0
+        source, target = source % OWNERS, target % OWNERS
+        if source == target:
+            return
+        with nogil:
+            while number < self.table.top and self.owners[source].count:
+                if self.table.at(number).owner == source and self.table.at(number).flags & (SLOT_INDEXED | SLOT_CLAIM):
+                    self.give_claim(number, target)
+                number += 1
+        if self.owners[source].sweeping:
+            self.owners[source].sweeping = False
+            self.sweeps -= 1
+
+    cdef void give_claim(self, uint32_t number, uint8_t target) noexcept nogil:
+        """The claim in this slot becomes the node `target`'s, in place of one that it has for the same flow."""
+        cdef slot_t *slot = self.table.at(number)
+        cdef uint32_t entry = number
+        cdef uint32_t other
+        while not self.table.at(entry).flags & SLOT_INDEXED:
+            entry = self.table.at(entry).previous
+        if self.table.at(entry).owner == target:
+            self.drop_claim(number)
+            return
+        other = self.find_claim(entry, target)
+        if other != NONE:
+            self.drop_claim(other)
+        self.account(slot, False)
+        if entry != number:
+            self.owners[slot.owner].beneath -= 1
+            self.owners[target].beneath += 1
+        slot.owner = target
+        slot.epoch = self.owners[target].epoch
+        self.account(slot, True)
 
     def begin_resync(self, uint8_t owner):
         """The owner was asked for all it has: from now on what comes from it is fresh."""
@@ -164,12 +336,17 @@ cdef class ExternalCache:
             state.sweeping = False
             self.sweeps -= 1
 
+    def tells_changes(self, uint8_t owner):
+        """The owner says no digest of what it has: until it does, its updates may tell only what has changed."""
+        self.owners[owner % OWNERS].tells_whole = False
+
     def settle(self, uint8_t owner, uint32_t count, uint64_t digest):
         """Compare with what the owner says of its internal cache. True where both are equal, or will be.
 
         They will be where the fresh entries alone are what the owner has: the others are left over, for sweep() to drop.
         """
         cdef owner_t *state = &self.owners[owner % OWNERS]
+        state.tells_whole = True
         if state.count == count and state.digest == digest:
             return True
         if state.fresh_count != count or state.fresh_digest != digest:
@@ -195,10 +372,11 @@ cdef class ExternalCache:
         cdef slot_t *slot
         while state.swept < last:
             slot = self.table.at(state.swept)
-            if slot.flags & SLOT_INDEXED and slot.owner == owner and slot.epoch != state.epoch:
-                self.account(slot, False)
-                self.table.remove(state.swept)
-                self.counters.destroyed += 1
+            if slot.owner == owner and slot.epoch != state.epoch:
+                if slot.flags & SLOT_INDEXED:
+                    self.drop_entry(state.swept)
+                elif slot.flags & SLOT_CLAIM:
+                    self.drop_claim(state.swept)
             state.swept += 1
         if state.swept >= self.table.top:
             state.sweeping = False
@@ -213,12 +391,14 @@ cdef class ExternalCache:
             last = self.table.top if limit > self.table.top or cursor > self.table.top - limit else cursor + limit
             while cursor < last:
                 slot = self.table.at(cursor)
-                if slot.flags & SLOT_INDEXED and now > slot.updated and now - slot.updated > age:
-                    self.account(slot, False)
-                    self.table.remove(cursor)
+                # Where a claim comes up from beneath, it may be as old.
+                while slot.flags & (SLOT_INDEXED | SLOT_CLAIM) and now > slot.updated and now - slot.updated > age:
+                    if slot.flags & SLOT_INDEXED:
+                        self.drop_entry(cursor)
+                    else:
+                        self.drop_claim(cursor)
                     removed += 1
                 cursor += 1
-            self.counters.destroyed += removed
         return removed
 
     def flush(self):
@@ -229,7 +409,9 @@ cdef class ExternalCache:
         for i in range(OWNERS):
             self.owners[i].digest = self.owners[i].fresh_digest = 0
             self.owners[i].count = self.owners[i].fresh_count = 0
+            self.owners[i].beneath = 0
             self.owners[i].sweeping = False
         self.sweeps = 0
+        self.claims = 0
         self.counters.destroyed += removed
         return removed
