@@ -36,6 +36,8 @@ class Traffic:
     packets_sent: int = 0
     packets_received: int = 0
     send_errors: int = 0
+    last_send_error: int = 0
+    """The number of the last one, see errno(3)."""
     receive_errors: int = 0
     strangers: int = 0
     """Datagrams, or connections, of others than the configured peers: dropped."""
@@ -65,8 +67,6 @@ class LinkState:
     status: LinkStatus
     active: bool
     """What is sent goes over this one."""
-    channel: LinkChannel | None
-    """The link's own channel; None while it could not be opened."""
 
 
 class Channel(Protocol):

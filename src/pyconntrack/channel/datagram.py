@@ -17,22 +17,29 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from pyconntrack.channel.channel import ChannelError, LinkMissingError, News, Traffic
-from pyconntrack.channel.interface import interface_mtu, interface_network, route_interface
+from pyconntrack.channel.channel import ChannelError, News, Traffic
+from pyconntrack.channel.interface import interface_network
+from pyconntrack.channel.sockets import (
+    SocketAddress,
+    link_name,
+    link_payload,
+    other_way,
+    set_receive_buffer,
+    set_send_buffer,
+    setup_failure,
+    socket_address,
+    tie,
+)
 from pyconntrack.config import Link, Transport
-from pyconntrack.core.datagrams import SMALLEST, DatagramReceiver, Datagrams
+from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
 
 # linux/in.h, linux/in6.h and asm-generic/socket.h; the socket module lacks some of them.
 SO_NO_CHECK = 11
-SO_SNDBUFFORCE = 32
-SO_RCVBUFFORCE = 33
 IP_MULTICAST_ALL = 49
 IPV6_MULTICAST_ALL = 29
 
 _IPV4_HEADERS = 28
 _IPV6_HEADERS = 48
-# Jumbo MTUs gain nothing beyond this, and the loopback's 64 KiB would make one loss cost a thousand messages.
-_LONGEST = 8972
 
 DATAGRAMS_AT_ONCE = 32
 # Socket addresses of peers that are remembered: a peer that restarts sends from another port.
@@ -42,8 +49,6 @@ _LOOK_SECONDS = 1.0
 
 # Of a link that is down, or has no peer yet.
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
-# Of an interface, or an address of it, that is not there.
-_MISSING = (errno.ENODEV, errno.EADDRNOTAVAIL)
 
 _Prepare = Callable[[socket.socket], None]
 
@@ -58,16 +63,8 @@ class DatagramChannel:
         """What the administrator should know of the link as it was set up."""
         self.changes = 0
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
-        try:
-            mtu = interface_mtu(link.interface)
-        except OSError as error:
-            raise LinkMissingError(
-                f"{self.name}: there is no interface {link.interface}: {error.strerror}"
-            ) from error
-        self.payload = min(_LONGEST, mtu - self._headers())
-        if self.payload < SMALLEST:
-            needed = SMALLEST + self._headers()
-            raise ChannelError(f"{self.name}: its MTU is {mtu} bytes, and must be {needed} at least")
+        headers = _IPV4_HEADERS if link.family == 4 else _IPV6_HEADERS
+        self.payload = link_payload(link, headers)
         self._index = socket.if_nametoindex(link.interface)
         self.tied = False
         """Whether only what arrives by the link's interface is heard."""
@@ -84,7 +81,7 @@ class DatagramChannel:
         failure = self._connect()
         if failure is not None and failure.errno not in _UNREACHABLE:
             self.close()
-            raise self._failed(failure) from failure
+            raise setup_failure(link, failure) from failure
         self._datagrams = DatagramReceiver(self.receiver.fileno(), DATAGRAMS_AT_ONCE)
         self._senders: dict[bytes, str] = {}
         self._network = (
@@ -94,7 +91,7 @@ class DatagramChannel:
     @property
     def name(self) -> str:
         """How messages call the link: `UDP link on eth2`."""
-        return f"{self.link.transport.value} link on {self.link.interface}"
+        return link_name(self.link)
 
     def news(self) -> list[News]:
         """Nothing happens to a link without connections."""
@@ -124,8 +121,9 @@ class DatagramChannel:
         and counted.
         """
         self._follow_interface()
-        if not self.reachable and self._connect() is not None:
+        if not self.reachable and (unreachable := self._connect()) is not None:
             self.traffic.send_errors += len(datagrams) - first
+            self.traffic.last_send_error = unreachable.errno or 0
             return len(datagrams)
         while first < len(datagrams):
             sent, failure = datagrams.send(self.sender.fileno(), first)
@@ -135,6 +133,7 @@ class DatagramChannel:
                 return first
             if failure:
                 self.traffic.send_errors += 1
+                self.traffic.last_send_error = failure
                 # This one is the answer to an earlier datagram, and says nothing of the next.
                 first += failure != errno.ECONNREFUSED
         self.traffic.bytes_sent += datagrams.bytes_filled
@@ -172,9 +171,6 @@ class DatagramChannel:
         self._senders[name] = str(address)
         return str(address)
 
-    def _headers(self) -> int:
-        return _IPV4_HEADERS if self.link.family == 4 else _IPV6_HEADERS
-
     def _is_of_cluster(self, address: IPv4Address | IPv6Address) -> bool:
         if self.link.transport is Transport.UDP:
             return address == self.link.peer
@@ -190,17 +186,12 @@ class DatagramChannel:
             prepare(opened)
         except OSError as error:
             opened.close()
-            raise self._failed(error) from error
+            raise setup_failure(self.link, error) from error
         return opened
-
-    def _failed(self, error: OSError) -> ChannelError:
-        kind = LinkMissingError if error.errno in _MISSING else ChannelError
-        return kind(f"{self.name}: {_explain(error, self.link)}")
 
     def _receiving(self, opened: socket.socket) -> None:
         link = self.link
-        if link.receive_buffer:
-            _set_buffer(opened, SO_RCVBUFFORCE, socket.SO_RCVBUF, link.receive_buffer)
+        set_receive_buffer(opened, link.receive_buffer)
         reason = self._tie(opened)
         if reason is not None:
             self.warnings.append(f"{self.name}: {reason}, so datagrams are taken from any interface")
@@ -214,17 +205,12 @@ class DatagramChannel:
         Not where the peer's datagrams arrive by another interface: the link would work all the same, and is
         not to fall silent.
         """
-        if self.link.peer is not None and not self.link.peer.is_link_local:
-            way = route_interface(self.link.peer, self.link.address)
-            if way is None:
-                return None
-            if way != self._index:
-                return f"the way to {self.link.peer} is by {_interface_name(way)}"
         try:
-            name = self.link.interface.encode() + b"\0"
-            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-        except PermissionError:
-            return "to tie it to its interface takes CAP_NET_RAW"
+            reason = other_way(self.link, self._index) or tie(receiver, self.link)
+        except LookupError:
+            return None
+        if reason is not None:
+            return reason
         self.tied = True
         return None
 
@@ -255,8 +241,7 @@ class DatagramChannel:
 
     def _sending(self, opened: socket.socket) -> None:
         link = self.link
-        if link.send_buffer:
-            _set_buffer(opened, SO_SNDBUFFORCE, socket.SO_SNDBUF, link.send_buffer)
+        set_send_buffer(opened, link.send_buffer)
         if not link.checksum:
             opened.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         if link.transport is Transport.MULTICAST:
@@ -277,14 +262,8 @@ class DatagramChannel:
         self._own = self._own_address()
         return None
 
-    def _destination(
-        self, address: IPv4Address | IPv6Address, port: int | None = None
-    ) -> tuple[str, int] | tuple[str, int, int, int]:
-        port = self.link.port if port is None else port
-        if address.version == 4:
-            return str(address), port
-        scoped = address.is_link_local or address.is_multicast
-        return str(address).partition("%")[0], port, 0, self._index if scoped else 0
+    def _destination(self, address: IPv4Address | IPv6Address, port: int | None = None) -> SocketAddress:
+        return socket_address(address, self.link.port if port is None else port, self._index)
 
     def _request(self, group: IPv4Address) -> bytes:
         """struct ip_mreqn, ip(7)."""
@@ -310,29 +289,6 @@ class DatagramChannel:
 
     def _own_address(self) -> IPv4Address | IPv6Address:
         return ip_address(self.sender.getsockname()[0].partition("%")[0])
-
-
-def _explain(error: OSError, link: Link) -> str:
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"no interface has the address {link.interface_address or link.address}"
-    if error.errno == errno.EADDRINUSE:
-        return f"port {link.port} is in use: does another conntrackd run?"
-    return f"{error.strerror}"
-
-
-def _interface_name(index: int) -> str:
-    try:
-        return socket.if_indextoname(index)
-    except OSError:
-        return f"interface {index}"
-
-
-def _set_buffer(opened: socket.socket, force: int, plain: int, size: int) -> None:
-    """Without the system's limit where we may (CAP_NET_ADMIN), else up to it."""
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, force, size)
-    except PermissionError:
-        opened.setsockopt(socket.SOL_SOCKET, plain, size)
 
 
 def _address(name: bytes) -> IPv4Address | IPv6Address:
