@@ -208,6 +208,8 @@ class ControlServer:
         self._listener: socket.socket | None = None
         self._identity: tuple[int, int] | None = None
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
+        self.crowded_out = 0
+        """Connections that were cut, or refused, since there were too many at a time."""
         self.failed_reads = 0
         """Requests that did not arrive whole and in time."""
         self.unknown_requests = 0
@@ -264,6 +266,7 @@ class ControlServer:
                 connection.abort()
                 task.cancel()
                 del self._connections[connection]
+                self.crowded_out += 1
                 self.failed_reads += 1
                 return True
         return False
@@ -273,6 +276,7 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         if not self._make_room():
+            self.crowded_out += 1
             with contextlib.suppress(OSError, TimeoutError):
                 await connection.send(FAILED, b"too many requests at a time")
             connection.abort()

@@ -85,6 +85,7 @@ class KernelFollower:
         """The cache holds all that was in the kernel's table when it was last read, and followed it since."""
         self._flushes = 0
         self._doubts = 0
+        self._lost_events = False
         self._at_largest_buffer = False
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
@@ -180,6 +181,7 @@ class KernelFollower:
             "a larger NetlinkBufferSize avoids this"
         )
         self._scheduled = self._loop.call_later(delay, self._resync_now)
+        self._lost_events = True
 
     def _grow_buffer(self) -> None:
         limit = self.general.netlink_buffer_size_max_growth
@@ -196,6 +198,11 @@ class KernelFollower:
                 "netlink event socket buffer size cannot be doubled further since it will exceed "
                 f"NetlinkBufferSizeMaxGrowth ({limit} bytes)"
             )
+
+    def resync_soon(self) -> None:
+        """Read the kernel's table again, unless that is about to be done."""
+        if self._scheduled is None:
+            self._resync_now()
 
     def _resync_now(self) -> None:
         if self._scheduled is not None:
@@ -237,6 +244,11 @@ class KernelFollower:
                 removed = self.cache.end_resync(complete)
                 self.populated = self.populated or complete
                 self.changed()
+            if complete and self._lost_events and self._scheduled is None:
+                self._lost_events = False
+                self.reporter.notice(
+                    f"resync with the kernel table done: {len(self.cache)} flows, {removed} had ended unheard"
+                )
             if not complete and self._scheduled is None:
                 self._scheduled = self._loop.call_later(_PROMPT, self._resync_now)
             self._reread_later(self._loop.time() - begin)

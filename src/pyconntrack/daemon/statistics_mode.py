@@ -16,9 +16,11 @@ from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure_cache, measure_runtime
 from pyconntrack.daemon.node import StartError
+from pyconntrack.daemon.node_checks import checks_of_statistics
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.daemon.statistics import Statistics, format_statistics
 from pyconntrack.daemon.statistics_log import StatisticsLog, outlets_of
+from pyconntrack.daemon.watch import Watch
 
 
 class StatisticsNode:
@@ -42,6 +44,8 @@ class StatisticsNode:
         self._lost = 0
         self.follower = KernelFollower(self.internal, general, reporter, self._changed)
         self.kernel = KernelCommands(self.follower, reporter)
+        self.limit = general.hash_limit
+        self.watch = Watch(reporter, checks_of_statistics(self))
 
     def _open_log(self, stats: Stats, syslog: str | None) -> StatisticsLog:
         try:
@@ -55,6 +59,7 @@ class StatisticsNode:
         await self.control.start()
         self.follower.start()
         await self.follower.resync()
+        self.watch.start()
         self.reporter.notice("initialization completed")
 
     def _changed(self) -> None:
@@ -71,6 +76,7 @@ class StatisticsNode:
 
     async def stop_all(self) -> None:
         """Let go of everything, in whatever state it is. What ended before is in the log."""
+        self.watch.stop()
         self.follower.catch_up()
         self.follower.stop()
         self._log.close()

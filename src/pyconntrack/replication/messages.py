@@ -58,6 +58,10 @@ class MessageErrors:
     truncated: int = 0
     bad_size: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.wrong_version + self.malformed_header + self.bad_type + self.truncated + self.bad_size
+
 
 def before(first: int, second: int) -> bool:
     """Whether sequence number `first` comes before `second`, modulo 2**32."""

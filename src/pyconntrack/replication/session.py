@@ -48,6 +48,10 @@ class Session(abc.ABC):
         self.messages_received = 0
         self.messages_lost = 0
         self.messages_before = 0
+        self.last_malformed: Hashable = None
+        """Who sent the last message that was malformed."""
+        self.last_before: Hashable = None
+        """Who sent the last message that bore an earlier number than expected."""
         self.senders_refused = 0
         self.resyncs_requested = 0
         self.bulks_sent = 0
@@ -71,7 +75,17 @@ class Session(abc.ABC):
             self.senders_refused += 1
             return
         peer.last_heard = now
+        malformed, before = self.malformed, self.messages_before
         self._take_datagram(datagram, peer, now)
+        if self.malformed != malformed:
+            self.last_malformed = sender
+        if self.messages_before != before:
+            self.last_before = sender
+
+    @property
+    def malformed(self) -> int:
+        """How many messages, or entries in them, could not be read."""
+        return self.errors.total + self.external.malformed
 
     def _meet(self, sender: Hashable) -> Peer | None:
         """A new peer; where there are too many, in place of the one unheard for longest that owns nothing."""

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the log of a node tells of that only counts up elsewhere: see `watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.daemon.control import CONNECTION_LIMIT, ControlServer
+from pyconntrack.daemon.watch import Check, Clocks, Fullness, Recurring
+
+if TYPE_CHECKING:
+    from pyconntrack.daemon.node import Node
+    from pyconntrack.daemon.statistics_mode import StatisticsNode
+
+_SEND_HINTS = {
+    errno.EPERM: ", as where a firewall rule drops it",
+    errno.ECONNREFUSED: ": does conntrackd run at the peer?",
+    errno.ENETUNREACH: ": there is no route to the peer",
+    errno.EHOSTUNREACH: ": the peer does not answer on the link",
+    errno.ENETDOWN: ": the link is down",
+    errno.ENOBUFS: ": the interface's queue is full",
+    errno.EMSGSIZE: ": the link's MTU has become smaller",
+}
+
+
+def checks_of_node(node: Node) -> list[Check]:
+    """For a node that replicates with others."""
+    return [
+        Clocks(),
+        _crowd(node.control),
+        _sending(node),
+        _strangers(node),
+        _malformed(node),
+        _old_numbers(node),
+        *_fullness(node),
+    ]
+
+
+def checks_of_statistics(node: StatisticsNode) -> list[Check]:
+    """For the statistics mode."""
+    checks: list[Check] = [Clocks(), _crowd(node.control)]
+    if node.limit is not None:
+        checks.append(
+            _cache(
+                *("the cache", node.limit, node.internal),
+                lost="-i does not show further flows",
+                then="reading the kernel's table again",
+                restore=node.follower.resync_soon,
+            )
+        )
+    return checks
+
+
+def _crowd(control: ControlServer) -> Check:
+    return Recurring(
+        lambda: control.crowded_out,
+        lambda count: (
+            f"{count} connections to the control socket were cut: {CONNECTION_LIMIT} at a time is the limit"
+        ),
+    )
+
+
+def _sending(node: Node) -> Check:
+    def describe(count: int) -> str:
+        channel = node.replicator.channel
+        number = channel.traffic.last_send_error
+        reason = f": {os.strerror(number)}{_SEND_HINTS.get(number, '')}" if number else ""
+        return f"{channel.name}: {count} datagrams could not be sent{reason}"
+
+    return Recurring(lambda: node.replicator.channel.traffic.send_errors, describe)
+
+
+def _strangers(node: Node) -> Check:
+    def describe(count: int) -> str:
+        channel = node.replicator.channel
+        return (
+            f"{channel.name}: {count} datagrams of others than the peers were dropped, "
+            f"the last from {channel.traffic.last_stranger}"
+        )
+
+    return Recurring(lambda: node.replicator.channel.traffic.strangers, describe)
+
+
+def _malformed(node: Node) -> Check:
+    session = node.session
+    return Recurring(
+        lambda: session.malformed,
+        lambda count: (
+            f"{count} malformed messages were passed over, the last from {session.last_malformed}; "
+            "`conntrackd -s network' tells what is wrong with them"
+        ),
+    )
+
+
+def _old_numbers(node: Node) -> Check:
+    session = node.session
+    return Recurring(
+        lambda: session.messages_before,
+        lambda count: (
+            f"{count} messages bore earlier sequence numbers than expected, the last from "
+            f"{session.last_before}: they were repeated or late, or another one sends under its address"
+        ),
+    )
+
+
+def _fullness(node: Node) -> list[Check]:
+    limit = node.settings.general.hash_limit
+    if limit is None:
+        return []
+
+    def ask_again() -> None:
+        node.session.request_resync(asyncio.get_running_loop().time())
+        node.replicator.flush()
+
+    return [
+        _cache(
+            *("the internal cache", limit, node.internal),
+            lost="further flows are not replicated",
+            then="reading the kernel's table again",
+            restore=node.follower.resync_soon,
+        ),
+        _cache(
+            *("the external cache", limit, node.external),
+            lost="further flows of other nodes would be lost in a fail-over",
+            then="asking the other nodes for their tables",
+            restore=ask_again,
+        ),
+    ]
+
+
+def _cache(
+    name: str,
+    limit: int,
+    cache: InternalCache | ExternalCache,
+    *,
+    lost: str,
+    then: str,
+    restore: Callable[[], None],
+) -> Check:
+    return Fullness(
+        limit,
+        lambda: len(cache),
+        lambda: cache.counters.create_failed,
+        full=f"{name} is full: HashLimit allows {limit} entries, and {lost}; raise HashLimit above "
+        "net.netfilter.nf_conntrack_max",
+        roomy=lambda count: f"{name} has room again, after {count} refusals: {then}",
+        restore=restore,
+    )
