@@ -136,7 +136,7 @@ class Pair:
     def stop(self) -> None:
         """Stop both, which must end well."""
         statuses = [node.daemon.terminate() for node in self.nodes]
-        assert statuses == [0, 0], self.logs()
+        assert statuses == [0, 0], f"ended with {statuses}\n{self.logs()}"
 
     @contextmanager
     def running(self) -> Iterator[Pair]:
@@ -182,11 +182,15 @@ class Pair:
     def commit(self) -> None:
         self.receiver.daemon.client("-c")
 
-    def check_commit(self, *, timeout_tolerance: int = 60) -> None:
-        """Commit at the receiver, whose kernel is then as the sender's was."""
+    def check_commit(self, *, timeout_tolerance: int = 60, timeout_excess: int = 1) -> None:
+        """Commit at the receiver, whose kernel is then as the sender's was; see :func:`differences`."""
         self.commit()
         found = differences(
-            self.expected(), self.receiver.kernel(), timeout_tolerance=timeout_tolerance, ignoring=self.lost
+            self.expected(),
+            self.receiver.kernel(),
+            timeout_tolerance=timeout_tolerance,
+            timeout_excess=timeout_excess,
+            ignoring=self.lost,
         )
         assert not found, "\n".join([*found, self.logs()])
 

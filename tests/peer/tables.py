@@ -62,11 +62,17 @@ def records_of(batch: FlowBatch, *, ports_lost: bool = False) -> Records:
 
 
 def differences(
-    expected: Records, actual: Records, *, timeout_tolerance: int, ignoring: Collection[str] = ()
+    expected: Records,
+    actual: Records,
+    *,
+    timeout_tolerance: int,
+    timeout_excess: int = 1,
+    ignoring: Collection[str] = (),
 ) -> list[str]:
     """What is not as expected, a line for each kind of difference with an example; none if all is.
 
-    A timeout may be less than expected by the tolerance, in seconds, and more by one, for the kernel rounds.
+    A timeout may be less than expected by the tolerance, in seconds, and more by the excess: by one, for the
+    kernel rounds, and by more where it was told again, which is done with the timeout of the last change.
     """
     ours, theirs = _index(expected), _index(actual)
     found = []
@@ -87,7 +93,7 @@ def differences(
     }
     if "timeout" in unequal:
         late = first["timeout"].astype(np.int64) - second["timeout"]
-        unequal["timeout"] = (late > timeout_tolerance) | (late < -1)
+        unequal["timeout"] = (late > timeout_tolerance) | (late < -timeout_excess)
     for name, where in unequal.items():
         if where.any():
             i = int(np.argmax(where))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mode ALARM, our daemon and the C one: entries are told again and again, and go where they are not."""
+"""Mode ALARM, our daemon and the C one: entries are told again and again, and go where they are not.
+
+What a pair goes through in every mode is in test_peer_matrix.py.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,9 @@ import pytest
 
 from testbed import Configuration, dropped, loss, wait_until
 from tests.peer.flows import batch_of, changed, name_of, varied_flows
-from tests.peer.nodes import Field, Kind, Pair, Transport
+from tests.peer.nodes import Field, Kind, Pair
 
-Case = tuple[Kind, Kind, Transport]
-CASES: list[Case] = [
-    ("ours", "C", "udp"),
-    ("C", "ours", "udp"),
-    ("ours", "ours", "udp"),
-    ("ours", "C", "multicast"),
-    ("C", "ours", "multicast"),
-    ("ours", "ours", "multicast"),
-]
-OVER_UDP = CASES[:3]
+PEERS: list[tuple[Kind, Kind]] = [("ours", "C"), ("C", "ours"), ("ours", "ours")]
 
 FLOWS = 1000
 REFRESH_TIME = 2
@@ -45,22 +39,12 @@ patient = mode_lines("RefreshTime 600", "CacheTimeout 1800")
 @pytest.fixture
 def pair(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
     """A pair in mode ALARM, running; it must end well."""
-    sender, receiver, transport = request.param
-    with field.pair(sender, receiver, "ALARM", transport, impatient).running() as running:
+    sender, receiver = request.param
+    with field.pair(sender, receiver, "ALARM", "udp", impatient).running() as running:
         yield running
 
 
-each_case = pytest.mark.parametrize("pair", CASES, ids="-".join, indirect=True)
-each_over_udp = pytest.mark.parametrize("pair", OVER_UDP, ids="-".join, indirect=True)
-
-
-@each_case
-def test_peer_follows_changes_and_ends_and_commits(pair: Pair) -> None:
-    pair.sender.create(varied_flows(FLOWS))
-    pair.wait_equal()
-    disturb(pair)
-    pair.wait_equal()
-    pair.check_commit()
+each_pair = pytest.mark.parametrize("pair", PEERS, ids="-".join, indirect=True)
 
 
 def disturb(pair: Pair) -> None:
@@ -71,7 +55,7 @@ def disturb(pair: Pair) -> None:
         assert not table.delete_batch(batch_of(name_of(flows, i) for i in range(0, FLOWS, 5)))
 
 
-@each_over_udp
+@each_pair
 def test_what_is_told_again_stays_and_what_is_not_goes(pair: Pair) -> None:
     pair.sender.create(varied_flows(FLOWS))
     pair.wait_equal()
@@ -95,24 +79,13 @@ def test_what_is_told_again_stays_and_what_is_not_goes(pair: Pair) -> None:
     )
 
 
-@each_over_udp
+@each_pair
 def test_what_a_link_lost_is_told_again(pair: Pair, field: Field) -> None:
     with loss(*field.ends, percent=30):
         pair.sender.create(varied_flows(FLOWS))
         disturb(pair)
         wait_until(lambda: sum(dropped(end) for end in field.ends) > 0, 10.0, "a lost packet")
     # Of what ended unheard, entries go after their timeout.
-    pair.wait_equal(deadline=CACHE_TIMEOUT + LATE)
-
-
-@each_over_udp
-def test_a_node_that_was_killed_has_all_again(pair: Pair) -> None:
-    pair.sender.create(varied_flows(FLOWS))
-    pair.wait_equal()
-    pair.receiver.restart(kill=True)
-    pair.wait_equal(deadline=REFRESH_TIME + 1 + LATE)
-    pair.sender.restart(kill=True)
-    disturb(pair)
     pair.wait_equal(deadline=CACHE_TIMEOUT + LATE)
 
 
