@@ -156,7 +156,7 @@ def busy() -> Statistics:
         traffic_packets=1000,
         network=NetworkStatistics(malformed=6, truncated=6, lost=7, before=8),
         links=[
-            LinkStatistics("TCP", "eth1", running=False, active=False),
+            LinkStatistics("TCP", "eth1", status="NO-CARRIER", active=False),
             LinkStatistics("TCP", "eth2", send_errors=1, receive_errors=2, server_connected=True),
         ],
         queues=queues(resends=True),
@@ -196,7 +196,7 @@ def test_expectations_have_the_same_form() -> None:
 def test_links() -> None:
     text = format_statistics(busy(), "link")
     assert re.findall(r"TCP traffic .*", text) == [
-        "TCP traffic device=eth1 status=DOWN role=BACKUP:",
+        "TCP traffic device=eth1 status=NO-CARRIER role=BACKUP:",
         "TCP traffic device=eth2 status=RUNNING role=ACTIVE:",
     ]
 

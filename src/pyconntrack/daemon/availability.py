@@ -27,8 +27,6 @@ def without_effect(settings: Settings) -> list[str]:
     """What the settings say without effect, each as a warning."""
     sync, general = settings.sync, settings.general
     warnings = []
-    if sync is not None and len(sync.links) > 1:
-        warnings.append("only the default link is used: fail-over among redundant links is not available yet")
     if sync is not None and sync.disable_internal_cache:
         warnings.append("DisableInternalCache is not available yet: the internal cache is kept")
     if sync is not None and sync.expectation_sync:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pyconntrack.channel.channel import LinkState
 from pyconntrack.config import Transport
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -42,7 +43,7 @@ def measure(node: Node, uptime: int) -> Statistics:
         internal=measure_cache("internal", node.internal),
         external=measure_cache("external", node.external),
         network=_network(node),
-        links=[_link(node)],
+        links=[_link(state) for state in node.links.links],
         queue_nodes=queue.waiting + queue.unacknowledged,
         queues=queues,
         resend_queue=[
@@ -94,18 +95,21 @@ def _network(node: Node) -> NetworkStatistics:
     )
 
 
-def _link(node: Node) -> LinkStatistics:
-    channel = node.replicator.channel
-    traffic = channel.traffic
+def _link(state: LinkState) -> LinkStatistics:
+    traffic = state.traffic
     return LinkStatistics(
-        _TRANSPORTS[channel.link.transport],
-        channel.link.interface,
+        _TRANSPORTS[state.link.transport],
+        state.link.interface,
+        status=state.status.value,
+        active=state.active,
         bytes_sent=traffic.bytes_sent,
         bytes_received=traffic.bytes_received,
         packets_sent=traffic.packets_sent,
         packets_received=traffic.packets_received,
         send_errors=traffic.send_errors,
         receive_errors=traffic.receive_errors + traffic.strangers,
+        server_connected=traffic.server_connected,
+        client_connected=traffic.client_connected,
     )
 
 

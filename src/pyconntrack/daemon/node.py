@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from random import Random
 
-from pyconntrack.channel.channel import Channel, ChannelError, News
+from pyconntrack.channel.channel import ChannelError, News
 from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.channel.links import DedicatedLinks
 from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -20,9 +22,11 @@ from pyconntrack.daemon.event_filter import event_filter
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure
+from pyconntrack.daemon.node_checks import checks_of_node
 from pyconntrack.daemon.replicator import Replicator
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.daemon.statistics import format_statistics
+from pyconntrack.daemon.watch import Watch
 from pyconntrack.kernel.errors import ConntrackError
 from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
@@ -59,23 +63,23 @@ class Node:
         )
         # First of all, so that a second daemon hears that it is one, and not that its port is in use.
         self.control.bind()
-        self.replicator = Replicator(
-            self.session, self._open_link(), self._report_bulk_asked_for, self._report_news
-        )
+        self.links = self._open_links()
+        self.replicator = Replicator(self.session, self.links, self._report_bulk_asked_for, self._report_news)
         self.follower = KernelFollower(self.internal, settings.general, reporter, self._changed)
         self.kernel = KernelCommands(self.follower, reporter)
+        self.watch = Watch(reporter, checks_of_node(self))
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
 
-    def _open_link(self) -> Channel:
+    def _open_links(self) -> DedicatedLinks:
         try:
-            channel = DatagramChannel(next(link for link in self.sync.links if link.default))
+            links = DedicatedLinks(self.sync.links, DatagramChannel, Random())
         except ChannelError:
             self.control.unbind()
             raise
-        for text in channel.warnings:
+        for text in links.warnings:
             self.reporter.warning(text)
-        return channel
+        return links
 
     async def start(self) -> None:
         """Listen, read the kernel's table, begin to replicate. Raises ControlError, ConntrackError."""
@@ -83,6 +87,7 @@ class Node:
         self.follower.start()
         self.replicator.start()
         await self.follower.resync()
+        self.watch.start()
         if self.sync.startup_resync:
             await self.request_resync()
         self.reporter.notice("initialization completed")
@@ -95,6 +100,7 @@ class Node:
     async def stop_all(self) -> None:
         """Let go of everything, in whatever state it is."""
         self._cancel_purge()
+        self.watch.stop()
         self.follower.stop()
         self.replicator.stop()
         await self.control.close()

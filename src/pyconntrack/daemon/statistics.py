@@ -67,8 +67,8 @@ class LinkStatistics:
     transport: str
     """UDP, multicast, or TCP."""
     device: str
-    running: bool = True
-    """The interface is up and has a carrier."""
+    status: str = "RUNNING"
+    """RUNNING; NO-CARRIER where the interface is up all the same; DOWN where it is not, or is not there."""
     active: bool = True
     """The link in use, of several redundant ones."""
     bytes_sent: int = 0
@@ -279,7 +279,7 @@ def _active_link(statistics: Statistics) -> str:
 
 def _links(statistics: Statistics) -> str:
     return "".join(
-        f"{link.transport} traffic device={link.device} status={'RUNNING' if link.running else 'DOWN'}"
+        f"{link.transport} traffic device={link.device} status={link.status}"
         f" role={'ACTIVE' if link.active else 'BACKUP'}:\n{_link_numbers(link)}"
         for link in statistics.links
     )

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dedicated links of a node, one to four, as one channel: all receive, one is used for sending.
+
+Which one is link_choice.py's matter. Here the interfaces are followed, and what becomes of them is told: the
+descriptor that a reader waits at is readable for a datagram on any link and for news of any interface.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from pyconntrack.channel.channel import (
+    ChannelError,
+    LinkChannel,
+    LinkMissingError,
+    LinkState,
+    LinkStatus,
+    News,
+    Traffic,
+)
+from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
+from pyconntrack.channel.link_choice import Change, LinkChoice, Reason
+from pyconntrack.channel.link_monitor import InterfaceChange, LinkMonitor
+from pyconntrack.channel.node_names import NodeNames
+from pyconntrack.config import Link, Transport
+from pyconntrack.core.datagrams import Datagrams
+
+# Seconds from one attempt to open a link that was missing to the next one.
+_TRY_AGAIN = 1.0
+# What waits on the other links was sent after what waits on the one in use, unless that one never runs dry.
+_LOOKS_AT_ONE = 256
+_COUNTERS = (
+    "bytes_sent",
+    "bytes_received",
+    "packets_sent",
+    "packets_received",
+    "send_errors",
+    "receive_errors",
+    "strangers",
+)
+_HEADER_SIZE = 8
+_VERSION = 1
+
+
+@dataclass(slots=True)
+class _Member:
+    link: Link
+    channel: LinkChannel | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    complaint: str = ""
+    """Why it could not be opened; told once."""
+    runs: bool = False
+
+
+class DedicatedLinks:
+    """The links as one channel. Raises ChannelError where they cannot be set up.
+
+    `open_link` makes the channel of one link. Where there are several, one whose interface or address is
+    missing is waited for; at least one must be there.
+    """
+
+    def __init__(
+        self, links: Sequence[Link], open_link: Callable[[Link], LinkChannel], random: Random
+    ) -> None:
+        self.warnings: list[str] = []
+        self._open_link = open_link
+        self._news: list[News] = []
+        self._members = [_Member(link) for link in links]
+        # Of one peer, all links lead to the same node, whichever address it has there.
+        self._peer = next((str(link.peer) for link in links if link.default and link.peer is not None), None)
+        self._names = NodeNames() if len(links) > 1 and links[0].transport is Transport.MULTICAST else None
+        self._changes = 0
+        self._changes_before = 0
+        self._looks_at_one = 0
+        self._next_try = 0.0
+        self._closed = False
+        self._epoll = select.epoll()
+        try:
+            self._open_all()
+            self._monitor = self._open_monitor()
+        except ChannelError:
+            self._close_members()
+            self._epoll.close()
+            raise
+        self._choice = self._first_choice(random)
+        self._changes_before = self._channel_changes()
+
+    # -- what every channel offers
+
+    @property
+    def name(self) -> str:
+        link = self.link
+        return f"{link.transport.value} link on {link.interface}"
+
+    @property
+    def link(self) -> Link:
+        return self._active.link
+
+    @property
+    def traffic(self) -> Traffic:
+        """Of all together."""
+        parts = [member.traffic for member in self._members]
+        active = self._active.traffic
+        return Traffic(
+            **{name: sum(getattr(part, name) for part in parts) for name in _COUNTERS},
+            last_send_error=active.last_send_error,
+            last_stranger=next((part.last_stranger for part in parts if part.last_stranger), None),
+            server_connected=active.server_connected,
+            client_connected=active.client_connected,
+        )
+
+    @property
+    def links(self) -> list[LinkState]:
+        """All of them, in the order of the configuration."""
+        return [
+            LinkState(
+                member.link,
+                member.traffic,
+                self._monitor.status(member.link.interface),
+                member is self._active,
+            )
+            for member in self._members
+        ]
+
+    @property
+    def changes(self) -> int:
+        return self._changes + self._channel_changes() - self._changes_before
+
+    def news(self) -> list[News]:
+        """What happened to the links, and what happened on the one in use."""
+        told, self._news = self._news, []
+        for member in self._members:
+            if member.channel is not None:
+                told += member.channel.news()
+        return told
+
+    def _tell(self, text: str, trouble: bool = False) -> None:
+        self._news.append(News(text, trouble))
+
+    def fileno(self) -> int:
+        return -1 if self._closed else self._epoll.fileno()
+
+    def writing_fileno(self) -> int:
+        channel = self._active.channel
+        return -1 if channel is None else channel.writing_fileno()
+
+    def new_datagrams(self, count: int = 64) -> Datagrams:
+        """Room for `count` datagrams of a size that each of the links takes."""
+        size = min(member.channel.payload for member in self._members if member.channel is not None)
+        return Datagrams(size, count)
+
+    def send(self, datagrams: Datagrams, first: int = 0) -> int:
+        self._open_missing(time.monotonic())
+        channel = self._active.channel
+        if channel is None:
+            self._active.traffic.send_errors += len(datagrams) - first
+            return len(datagrams)
+        return channel.send(datagrams, first)
+
+    def receive(self) -> tuple[list[tuple[bytes, str]], int]:
+        now = time.monotonic()
+        ready = {descriptor for descriptor, _ in self._epoll.poll(0)}
+        if self._monitor.fileno() in ready:
+            self._follow_interfaces(now)
+        accepted: list[tuple[bytes, str]] = []
+        arrived = self._receive_from(self._choice.active, ready, accepted, now)
+        if arrived >= DATAGRAMS_AT_ONCE and self._looks_at_one < _LOOKS_AT_ONE:
+            self._looks_at_one += 1
+            return accepted, arrived
+        self._looks_at_one = 0
+        active = self._choice.active
+        for number in range(len(self._members)):
+            if number != active:
+                taken = len(accepted)
+                arrived += self._receive_from(number, ready, accepted, now)
+                if any(_is_message(datagram) for datagram, _ in accepted[taken:]):
+                    self._obey(self._choice.hear(number, now))
+        return accepted, arrived
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._close_members()
+            self._monitor.close()
+            self._epoll.close()
+
+    # -- setting up
+
+    def _open_all(self) -> None:
+        for member in self._members:
+            try:
+                self._open(member)
+            except LinkMissingError as error:
+                member.complaint = str(error)
+        missing = [member.complaint for member in self._members if member.channel is None]
+        if len(missing) == len(self._members):
+            raise LinkMissingError("; ".join(missing))
+        self.warnings += [f"{complaint}; it is waited for" for complaint in missing]
+
+    def _open(self, member: _Member) -> None:
+        channel = self._open_link(member.link)
+        member.channel = channel
+        member.traffic = channel.traffic
+        self.warnings += channel.warnings
+        self._epoll.register(channel.fileno(), select.EPOLLIN)
+
+    def _open_monitor(self) -> LinkMonitor:
+        try:
+            monitor = LinkMonitor(member.link.interface for member in self._members)
+        except OSError as error:
+            raise ChannelError(f"{self._members[0].link.interface} cannot be watched: {error}") from error
+        self._epoll.register(monitor.fileno(), select.EPOLLIN)
+        return monitor
+
+    def _first_choice(self, random: Random) -> LinkChoice:
+        for member in self._members:
+            member.runs = self._can_run(member)
+        default = next((i for i, member in enumerate(self._members) if member.link.default), 0)
+        preference = [default, *(i for i in range(len(self._members)) if i != default)]
+        running = [member.runs for member in self._members]
+        choice = LinkChoice(preference, running, random, time.monotonic())
+        if not choice.any_runs:
+            self._tell(self._none_available(), trouble=True)
+        elif choice.active != default:
+            self._tell(self._took_over(default, choice.active))
+        return choice
+
+    def _close_members(self) -> None:
+        for member in self._members:
+            if member.channel is not None:
+                member.channel.close()
+
+    # -- receiving
+
+    def _receive_from(
+        self, number: int, ready: set[int], accepted: list[tuple[bytes, str]], now: float
+    ) -> int:
+        channel = self._members[number].channel
+        if channel is None or channel.fileno() not in ready:
+            return 0
+        taken, arrived = channel.receive()
+        if self._peer is not None:
+            accepted += [(datagram, self._peer) for datagram, _ in taken]
+        elif self._names is not None:
+            name = self._names.name
+            accepted += [(datagram, name(number, sender, datagram, now)) for datagram, sender in taken]
+        else:
+            accepted += taken
+        return arrived
+
+    # -- following the interfaces
+
+    def _can_run(self, member: _Member) -> bool:
+        status = self._monitor.status(member.link.interface)
+        return member.channel is not None and status is LinkStatus.RUNNING
+
+    def _follow_interfaces(self, now: float) -> None:
+        for change in self._monitor.read():
+            for number, member in enumerate(self._members):
+                if member.link.interface == change.name:
+                    self._interface_changed(number, change, now)
+
+    def _interface_changed(self, number: int, change: InterfaceChange, now: float) -> None:
+        member = self._members[number]
+        if member.channel is None:
+            self._try_to_open(member)
+        elif change.index:
+            member.channel.interface_changed()
+        self._set_running(number, now)
+
+    def _set_running(self, number: int, now: float) -> None:
+        member = self._members[number]
+        runs = self._can_run(member)
+        if runs == member.runs:
+            return
+        member.runs = runs
+        change = self._choice.set_running(number, runs, now)
+        if change is None:
+            what = "is up" if runs else self._what_is_wrong(member)
+            self._tell(f"device `{member.link.interface}' {what}: not the dedicated link in use")
+        self._obey(change)
+
+    def _open_missing(self, now: float) -> None:
+        """What was missing at the start may be there by now: an address comes after its interface."""
+        if now < self._next_try:
+            return
+        self._next_try = now + _TRY_AGAIN
+        for number, member in enumerate(self._members):
+            if member.channel is None and self._monitor.index(member.link.interface):
+                self._try_to_open(member)
+                self._set_running(number, now)
+
+    def _try_to_open(self, member: _Member) -> None:
+        warned = len(self.warnings)
+        try:
+            self._open(member)
+        except ChannelError as error:
+            if str(error) != member.complaint:
+                member.complaint = str(error)
+                self._tell(member.complaint, trouble=True)
+            return
+        for text in self.warnings[warned:]:
+            self._tell(text, trouble=True)
+
+    # -- the choice
+
+    @property
+    def _active(self) -> _Member:
+        return self._members[self._choice.active]
+
+    def _channel_changes(self) -> int:
+        channel = self._active.channel
+        return 0 if channel is None else channel.changes
+
+    def _obey(self, change: Change | None) -> None:
+        if change is None:
+            return
+        before = self._members[change.before]
+        gone_by = 0 if before.channel is None else before.channel.changes - self._changes_before
+        self._changes += gone_by + 1
+        self._changes_before = self._channel_changes()
+        old, new = before.link.interface, self._members[change.after].link.interface
+        match change.reason:
+            case Reason.NONE_RUNS:
+                self._tell(self._none_available(), trouble=True)
+            case Reason.STOPPED:
+                self._tell(self._took_over(change.before, change.after))
+            case Reason.FOLLOWED:
+                self._tell(f"device `{new}' becomes dedicated link in place of `{old}': messages come by it")
+            case Reason.RUNS_AGAIN if old == new:
+                self._tell(f"device `{new}' is up again, and the dedicated link")
+            case Reason.RUNS_AGAIN:
+                self._tell(f"device `{new}' becomes dedicated link in place of `{old}': it is up again")
+
+    def _took_over(self, before: int, after: int) -> str:
+        old, new = self._members[before], self._members[after]
+        return (
+            f"device `{new.link.interface}' becomes dedicated link in place of `{old.link.interface}', "
+            f"which {self._what_is_wrong(old)}"
+        )
+
+    def _none_available(self) -> str:
+        all_of_them = [f"`{member.link.interface}' {self._what_is_wrong(member)}" for member in self._members]
+        return f"no dedicated links available! {', '.join(all_of_them)}"
+
+    def _what_is_wrong(self, member: _Member) -> str:
+        name = member.link.interface
+        if not self._monitor.index(name):
+            return "is not there"
+        if member.channel is None:
+            return "could not be opened"
+        return "has no carrier" if self._monitor.status(name) is LinkStatus.NO_CARRIER else "is down"
+
+
+def _is_message(datagram: bytes) -> bool:
+    """Whether it begins as a message does."""
+    if len(datagram) < _HEADER_SIZE or datagram[0] >> 4 != _VERSION:
+        return False
+    return _HEADER_SIZE <= int.from_bytes(datagram[2:4]) <= len(datagram)

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two dedicated links: the one in use fails under load, and the other one takes over without loss."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from testbed import (
+    Configuration,
+    Interface,
+    MulticastLink,
+    Namespace,
+    PrivilegeError,
+    Testbed,
+    UnicastLink,
+    in_user_namespace,
+    require_root,
+    veth,
+    wait_until,
+)
+from testbed.configuration import Mode
+from tests.peer.flows import batch_of, name_of, plain_tcp_flows
+from tests.peer.nodes import ROOMY, TRACKED_BY_HAND, Kind, Node, Pair
+
+LINKS = ("sync0", "sync1")
+PORT = 3780
+
+EVENTS_PER_SECOND = 2_000 if in_user_namespace() else 20_000
+SECONDS = 3.0
+STEP = 0.01
+
+
+class TwoLinks:
+    """Two namespaces, joined twice."""
+
+    def __init__(self, bed: Testbed) -> None:
+        self.namespaces = (bed.namespace("left"), bed.namespace("right"))
+        for namespace in self.namespaces:
+            namespace.nft(TRACKED_BY_HAND)
+        self.ends = [join(*self.namespaces, number) for number in range(len(LINKS))]
+
+    def pair(
+        self,
+        sender: Kind,
+        receiver: Kind,
+        mode: Mode,
+        transport: str,
+        adapt: Callable[[Configuration], None] = lambda configuration: None,
+    ) -> Pair:
+        nodes = []
+        for index, kind in enumerate((sender, receiver)):
+            configuration = Configuration(
+                [link_of(transport, number, index) for number in range(len(LINKS))],
+                mode,
+                netlink_buffer_size=ROOMY if not in_user_namespace() else 2**20,
+                netlink_buffer_growth=2 * ROOMY,
+            )
+            adapt(configuration)
+            node = Node(self.namespaces[index], self.ends[0][index], kind, configuration)
+            node.daemon.log_file.unlink(missing_ok=True)
+            nodes.append(node)
+        return Pair(*nodes)
+
+    def up(self) -> None:
+        """Bring all ends into service."""
+        for ends in self.ends:
+            for end in ends:
+                end.up()
+        wait_until(lambda: all(end.in_service() for ends in self.ends for end in ends), 10.0, "all links")
+
+
+def join(left: Namespace, right: Namespace, number: int) -> tuple[Interface, Interface]:
+    return veth(
+        *(left, LINKS[number], right, LINKS[number]),
+        first_addresses=[f"10.7{number}.0.1/24"],
+        second_addresses=[f"10.7{number}.0.2/24"],
+    )
+
+
+def link_of(transport: str, number: int, index: int) -> UnicastLink | MulticastLink:
+    """A link as one of the two configures it."""
+    own, peer = f"10.7{number}.0.{1 + index}", f"10.7{number}.0.{2 - index}"
+    if transport == "multicast":
+        return MulticastLink(
+            LINKS[number], own, group=f"225.0.0.{50 + number}", port=PORT + number, buffer_size=ROOMY
+        )
+    return UnicastLink(LINKS[number], own, peer, port=PORT + number, buffer_size=ROOMY)
+
+
+@pytest.fixture(scope="module")
+def field() -> Iterator[TwoLinks]:
+    try:
+        require_root()
+    except PrivilegeError as error:
+        pytest.skip(str(error))
+    with Testbed() as bed:
+        yield TwoLinks(bed)
+
+
+@pytest.fixture(autouse=True)
+def all_up(field: TwoLinks) -> None:
+    field.up()
+
+
+class Load:
+    """Flows that begin, change and end at a pace: half of the events are new flows, a quarter are changes."""
+
+    def __init__(self, node: Node, first: int, seconds: float = SECONDS) -> None:
+        self.node = node
+        self.steps = round(seconds / STEP)
+        self.step = 0
+        self.refused = 0
+        each = round(EVENTS_PER_SECOND * STEP) // 4
+        self.each = each
+        self.new = [plain_tcp_flows(2 * each, first + 2 * each * step) for step in range(self.steps)]
+        self.changes = [
+            batch_of({**name_of(flows, i), "mark": step + 1, "timeout": 2000} for i in range(each))
+            for step, flows in enumerate(self.new)
+        ]
+        self.ends = [batch_of(name_of(flows, i) for i in range(each)) for flows in self.new]
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        assert self.refused == 0
+        assert self.step == self.steps
+
+    def wait_for(self, part: float) -> None:
+        """Wait until this part of the load is done."""
+        wait_until(lambda: self.step >= part * self.steps, 60.0, "the load")
+
+    def _run(self) -> None:
+        begin = time.monotonic()
+        with self.node.table() as table:
+            while self.step < self.steps:
+                step = self.step
+                self.refused += len(table.create_batch(self.new[step]))
+                if step:
+                    self.refused += len(table.update_batch(self.changes[step - 1]))
+                if step > 1:
+                    self.refused += len(table.delete_batch(self.ends[step - 2]))
+                self.step += 1
+                time.sleep(max(0.0, begin + self.step * STEP - time.monotonic()))
+
+
+def role_of(node: Node, interface: str) -> tuple[str, str]:
+    """Status and role of a link by `-s link`."""
+    for line in node.daemon.client("-s", "link").stdout.splitlines():
+        if f" device={interface} " in line:
+            words = dict(word.split("=") for word in line.rstrip(":").split()[2:])
+            return words["status"], words["role"]
+    raise AssertionError(f"no link {interface}")
+
+
+def wait_active(pair: Pair, interface: str) -> None:
+    wait_until(
+        lambda: all(role_of(node, interface) == ("RUNNING", "ACTIVE") for node in pair.nodes),
+        10.0,
+        f"{interface} in use on both",
+        lambda: "\n".join([*(node.daemon.client("-s", "link").stdout for node in pair.nodes), pair.logs()]),
+    )
+
+
+def log_of(node: Node) -> str:
+    """Its log file, where each line of this pair stands once."""
+    return node.daemon.log_file.read_text()
+
+
+def took_over(node: Node, new: str, old: str) -> int:
+    """How often the log says so."""
+    line = f"device `{new}' becomes dedicated link"
+    return log_of(node).count(line if node.kind == "C" else f"{line} in place of `{old}'")
+
+
+@pytest.mark.parametrize("transport", ["udp", "multicast"])
+def test_ftfw_loses_nothing_when_the_link_in_use_fails_under_load(field: TwoLinks, transport: str) -> None:
+    with field.pair("ours", "ours", "FTFW", transport).running() as pair:
+        wait_active(pair, "sync0")
+        with Load(pair.sender, 1) as load:
+            load.wait_for(0.5)
+            field.ends[0][0].down()
+        wait_active(pair, "sync1")
+        pair.wait_equal()
+        assert [took_over(node, "sync1", "sync0") for node in pair.nodes] == [1, 1]
+        assert "in place of `sync0', which is down" in log_of(pair.sender)
+        assert role_of(pair.sender, "sync0") == ("DOWN", "BACKUP")
+        assert role_of(pair.receiver, "sync0") == ("NO-CARRIER", "BACKUP")
+
+        field.up()
+        wait_until(lambda: role_of(pair.sender, "sync0") == ("RUNNING", "BACKUP"), 10.0, "sync0 as a backup")
+        with Load(pair.sender, 10**6) as load:
+            load.wait_for(0.5)
+            field.ends[1][1].down()
+        wait_active(pair, "sync0")
+        pair.wait_equal()
+        assert [took_over(node, "sync0", "sync1") for node in pair.nodes] == [1, 1]
+        assert role_of(pair.receiver, "sync1") == ("DOWN", "BACKUP")
+        pair.check_commit()
+        assert "resync requested" not in pair.logs()
