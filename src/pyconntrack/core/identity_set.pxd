@@ -8,4 +8,5 @@ cdef class IdentitySet:
 
     cdef bint has(self, uint64_t identity) noexcept nogil
     cdef int add(self, uint64_t identity) noexcept nogil
+    cdef bint discard(self, uint64_t identity) noexcept nogil
     cdef void clear(self) noexcept nogil

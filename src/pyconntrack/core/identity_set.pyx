@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A set of 64-bit numbers: which flows ended while a dump of the kernel's table was under way."""
+"""A set of 64-bit numbers, of up to a million flows: which of them ended while a dump of the kernel's table was under way, or are a peer's."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -48,7 +48,7 @@ cdef class IdentitySet:
             return -1                               # one place must stay empty, where searches end
         self.places[position] = identity
         self.count += 1
-        if self.count * 2 <= self.mask:
+        if self.count * 4 <= self.mask * 3:
             return 0
         size = (self.mask + 1) * 2
         self.places = <uint64_t *>calloc(size, sizeof(uint64_t))
@@ -62,6 +62,28 @@ cdef class IdentitySet:
                 self.add(old[i])
         free(old)
         return 0
+
+    cdef bint discard(self, uint64_t identity) noexcept nogil:
+        """Take a number out; later ones of its run move up, so that no gap hides them. Whether it was there."""
+        cdef uint32_t hole, position, home
+        identity = identity if identity else 1
+        hole = <uint32_t>(identity ^ (identity >> 32)) & self.mask
+        while self.places[hole] != identity:
+            if self.places[hole] == 0:
+                return False
+            hole = (hole + 1) & self.mask
+        position = hole
+        while True:
+            position = (position + 1) & self.mask
+            if self.places[position] == 0:
+                break
+            home = <uint32_t>(self.places[position] ^ (self.places[position] >> 32)) & self.mask
+            if ((position - home) & self.mask) >= ((position - hole) & self.mask):
+                self.places[hole] = self.places[position]
+                hole = position
+        self.places[hole] = 0
+        self.count -= 1
+        return True
 
     cdef void clear(self) noexcept nogil:
         """Empty, and give back what a large resync took."""
