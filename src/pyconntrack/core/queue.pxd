@@ -19,6 +19,7 @@ cdef class MessageQueue:
     cdef readonly uint64_t forgotten       # messages that left a full resend queue without an acknowledgement
 
     cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil
+    cdef void push_expectations(self) noexcept nogil
     cdef void withdraw(self, uint32_t number) noexcept nogil
     cdef void settle(self, uint32_t number) noexcept nogil
     cdef void after_send(self, uint32_t number) noexcept nogil

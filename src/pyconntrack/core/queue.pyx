@@ -13,8 +13,8 @@ from libc.string cimport memcpy
 
 from pyconntrack.core.datagrams cimport Datagrams
 from pyconntrack.core.table cimport *
-from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER_SIZE, TYPE_CONTROL, TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE,
-                                     load32, store32, store_header)
+from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER_SIZE, TYPE_CONTROL, TYPE_EXPECT_DESTROY, TYPE_EXPECT_NEW, TYPE_EXPECT_UPDATE,
+                                     TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE, load32, store32, store_header)
 
 
 cdef enum:
@@ -87,12 +87,12 @@ cdef class MessageQueue:
     cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil:
         """An entry has changed: it waits in the sending queue, at the end of it if it was not there yet.
 
-        A flow that waits to be announced as new stays new, whatever changes meanwhile, so that a peer which never heard of it
+        What waits to be announced as new stays new, whatever changes meanwhile, so that a peer which never heard of it
         and drops updates of the unknown still learns of it.
         """
         cdef slot_t *slot = self.table.at(number)
         if slot.queue == QUEUE_SENDING:
-            if slot.kind != TYPE_FLOW_NEW or kind == TYPE_FLOW_DESTROY:
+            if slot.kind != TYPE_FLOW_NEW and slot.kind != TYPE_EXPECT_NEW or kind == TYPE_FLOW_DESTROY or kind == TYPE_EXPECT_DESTROY:
                 slot.kind = kind
             return
         slot.kind = kind
@@ -141,8 +141,9 @@ cdef class MessageQueue:
         """Queue living entries of the table, from the slot `cursor` on, looking at `limit` slots. Returns the cursor to go on with.
 
         The walk is done when the cursor stays. They go as updates, which add what a peer does not have: to the C daemon a new flow in
-        place of a known one restarts its age.
+        place of a known one restarts its age. Behind the last slot's flow go all expectations, after their masters.
         """
+        cdef uint32_t first = cursor
         cdef uint32_t last
         cdef slot_t *slot
         with nogil:
@@ -152,7 +153,15 @@ cdef class MessageQueue:
                 if slot.flags & SLOT_INDEXED and not slot.flags & SLOT_DEAD:
                     self.push(cursor, TYPE_FLOW_UPDATE)
                 cursor += 1
+            if self.table.expectations and first < cursor == self.table.top:
+                self.push_expectations()
         return cursor
+
+    cdef void push_expectations(self) noexcept nogil:
+        cdef uint32_t number
+        for number in range(self.table.top):
+            if self.table.at(number).flags & SLOT_EXPECTATION and not self.table.at(number).flags & SLOT_DEAD:
+                self.push(number, TYPE_EXPECT_UPDATE)
 
     def fill(self, Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t limit=0xffffffff):
         """Write messages from the sending queue into `out`, until it is full, the queue empty, or `limit` messages are written.

@@ -32,3 +32,6 @@ cdef class RequestBatch:
 
     cdef bint note(self, const uint8_t *data, uint32_t length) noexcept nogil
     cdef void settle(self) noexcept nogil
+    # A request of another kind: written by the caller to `buffer + used`, numbered first_sequence + count, where count is
+    # below count_limit. False where `length` is 0: it did not fit.
+    cdef bint took(self, uint32_t length) noexcept nogil

@@ -59,11 +59,12 @@ cdef class RequestBatch:
         return self.count
 
     cdef bint add(self, const flow_t *flow, int command, uint16_t flags) noexcept nogil:
-        cdef uint32_t length
         if self.count == self.count_limit:
             return False
-        length = encode_flow(flow, command, flags, self.first_sequence + <uint32_t>self.count,
-                             self.buffer + self.used, self.capacity - self.used)
+        return self.took(encode_flow(flow, command, flags, self.first_sequence + <uint32_t>self.count,
+                                     self.buffer + self.used, self.capacity - self.used))
+
+    cdef bint took(self, uint32_t length) noexcept nogil:
         if length == 0:
             return False
         self.last_message = self.used

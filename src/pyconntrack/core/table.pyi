@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 class FlowTable:
     limit: int
+    expectations: int
     def __init__(self, *, limit: int = 0, buckets: int = 0) -> None: ...
     def __len__(self) -> int: ...
     @property

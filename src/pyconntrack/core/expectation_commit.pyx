@@ -1,0 +1,129 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commit of expectations: those of other nodes become this node's kernel's, after the flows that are their masters.
+
+What is expected already is deleted and expected anew. How long the kernel expects it is said by its helper's policy.
+"""
+
+from libc.errno cimport EEXIST
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from pyconntrack.core.expectation_codec cimport encode_expectation
+from pyconntrack.core.expectation_record cimport expectation_t
+from pyconntrack.core.expectation_wire cimport decode_expectation_body
+from pyconntrack.core.netlink cimport *
+from pyconntrack.core.requests cimport RequestBatch
+from pyconntrack.core.table cimport SLOT_DEAD, SLOT_EXPECTATION, FlowTable, slot_t
+
+cdef enum:
+    BATCH_MAX = 256            # a step: the kernel takes longer for an expectation than for a flow
+
+
+cdef bint add(RequestBatch batch, const expectation_t *e, int command, uint16_t flags) noexcept nogil:
+    if batch.count == batch.count_limit:
+        return False
+    return batch.took(encode_expectation(e, command, flags, batch.first_sequence + <uint32_t>batch.count,
+                                         batch.buffer + batch.used, batch.capacity - batch.used))
+
+
+cdef class ExpectationCommit:
+    """One commit of a table's expectations, in steps. step() is to be called until it returns False; the counts then say the outcome."""
+
+    cdef FlowTable table
+    cdef RequestBatch batch
+    cdef uint32_t cursor
+    cdef uint32_t *slots           # of the entries in the batch, by position
+    cdef readonly uint64_t committed
+    cdef readonly uint64_t failed
+    cdef readonly dict failures    # errno -> how many
+
+    def __cinit__(self, FlowTable table not None):
+        self.table = table
+        self.batch = RequestBatch()
+        self.failures = {}
+        self.slots = <uint32_t *>malloc(BATCH_MAX * sizeof(uint32_t))
+        if self.slots == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    @property
+    def receive_buffer(self):
+        """Bytes of receive buffer that the request socket needs, for the answers to a full batch."""
+        return self.batch.receive_buffer
+
+    def step(self, int fd):
+        """Commit the next batch through a request socket. False when all is done. Raises OSError where the socket fails."""
+        cdef uint32_t count = self.collect()
+        cdef uint32_t again = 0
+        cdef uint32_t i
+        cdef int number
+        if count:
+            self.exchange(fd)
+        for i in range(count):
+            number = self.batch.error_at(i)
+            if number == EEXIST:
+                self.slots[again] = self.slots[i]
+                again += 1
+            else:
+                self.note(number)
+        if again:
+            self.replace(fd, again)
+        return self.cursor < self.table.top
+
+    cdef uint32_t collect(self) noexcept nogil:
+        """Fill the batch with creations, from where the walk stands. How many."""
+        cdef expectation_t e
+        cdef slot_t *slot
+        cdef uint32_t count = 0
+        self.batch.reset()
+        while self.cursor < self.table.top and count < BATCH_MAX:
+            slot = self.table.at(self.cursor)
+            if (slot.flags & SLOT_EXPECTATION and not slot.flags & SLOT_DEAD
+                    and decode_expectation_body(slot.body, slot.length, &e) == 0):
+                if not add(self.batch, &e, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE | NLM_F_EXCL):
+                    break
+                self.slots[count] = self.cursor
+                count += 1
+            self.cursor += 1
+        return count
+
+    cdef exchange(self, int fd):
+        """Send the batch, and read what became of it."""
+        cdef int result
+        with nogil:
+            result = self.batch.transmit(fd)
+            if result == 0:
+                result = self.batch.gather(fd)
+        if result < 0:
+            raise OSError(-result, "cannot commit: the kernel does not take the requests")
+
+    cdef replace(self, int fd, uint32_t count):
+        """Delete what is expected already, and expect it anew."""
+        cdef expectation_t e
+        cdef slot_t *slot
+        cdef uint32_t i = 0
+        cdef uint32_t first, position
+        while i < count:
+            first = i
+            self.batch.reset()
+            # They fit, for no request takes more than a sixty-fourth of the batch.
+            while i < count and i - first < BATCH_MAX // 16:
+                slot = self.table.at(self.slots[i])
+                decode_expectation_body(slot.body, slot.length, &e)
+                add(self.batch, &e, IPCTNL_MSG_EXP_DELETE, 0)
+                add(self.batch, &e, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE | NLM_F_EXCL)
+                i += 1
+            self.exchange(fd)
+            for position in range(i - first):
+                self.note(self.batch.error_at(2 * position + 1))
+
+    cdef note(self, int number):
+        """One request more has been answered."""
+        if number == 0:
+            self.committed += 1
+            return
+        self.failed += 1
+        self.failures[number] = self.failures.get(number, 0) + 1
