@@ -94,10 +94,15 @@ class Channel(Protocol):
 
     @property
     def changes(self) -> int:
-        """How often what is sent, or received, began to go another way: by another link, a new connection.
+        """How often what is sent began to go another way: by another link, over a new connection.
 
         What was under way then may be lost.
         """
+        ...
+
+    @property
+    def renewals(self) -> int:
+        """How often the peer began to send over a new connection: what it had sent may be lost."""
         ...
 
     def news(self) -> list[News]:

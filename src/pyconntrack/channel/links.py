@@ -130,6 +130,10 @@ class DedicatedLinks:
     def changes(self) -> int:
         return self._changes + self._channel_changes() - self._changes_before
 
+    @property
+    def renewals(self) -> int:
+        return sum(member.channel.renewals for member in self._members if member.channel is not None)
+
     def news(self) -> list[News]:
         """What happened to the links, and what happened on the one in use."""
         told, self._news = self._news, []

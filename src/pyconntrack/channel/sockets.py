@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the sockets of all kinds of links have in common. See socket(7), ip(7), ipv6(7)."""
+"""What the sockets of all kinds of links have in common. See socket(7), ip(7), ipv6(7), tcp(7)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ _LONGEST = 8972
 
 # Of an interface, or an address of it, that is not there.
 _MISSING = (errno.ENODEV, errno.EADDRNOTAVAIL)
+
+# A peer that is gone is noticed after so many seconds without a word, or so long after something was sent.
+_KEEPALIVE_IDLE = 3
+_KEEPALIVE_INTERVAL = 2
+_KEEPALIVE_COUNT = 3
+_UNANSWERED_MILLISECONDS = 9000
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -120,3 +126,13 @@ def _interface_name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:
         return f"interface {index}"
+
+
+def connection_options(connection: socket.socket) -> None:
+    """Let a TCP connection send at once what it is given, and notice within seconds that the peer is gone."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MILLISECONDS)

@@ -7,7 +7,7 @@ what is taken with a warning because the daemon does its work all the same, in a
 
 from __future__ import annotations
 
-from pyconntrack.config import Settings, Transport
+from pyconntrack.config import Settings
 
 
 def refusals(settings: Settings) -> list[str]:
@@ -16,8 +16,6 @@ def refusals(settings: Settings) -> list[str]:
     if sync is None:
         return [] if settings.stats is not None else ["the configuration has no section Sync or Stats"]
     refused = []
-    if any(link.transport is Transport.TCP for link in sync.links):
-        refused.append("links over TCP are not available yet: use UDP or Multicast")
     if sync.disable_external_cache:
         refused.append("DisableExternalCache is not available yet: set it to no")
     return refused

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from random import Random
 
 from pyconntrack.channel.channel import ChannelError, News
-from pyconntrack.channel.datagram import DatagramChannel
 from pyconntrack.channel.links import DedicatedLinks
+from pyconntrack.channel.open import open_link
 from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -73,7 +73,7 @@ class Node:
 
     def _open_links(self) -> DedicatedLinks:
         try:
-            links = DedicatedLinks(self.sync.links, DatagramChannel, Random())
+            links = DedicatedLinks(self.sync.links, open_link, Random())
         except ChannelError:
             self.control.unbind()
             raise

@@ -48,6 +48,7 @@ class Replicator:
         self._unsent: int | None = None
         self._waits_at = -1
         self._changes = channel.changes
+        self._renewals = channel.renewals
         self._timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Handle | None = None
 
@@ -73,6 +74,9 @@ class Replicator:
         if self.channel.changes != self._changes:
             self._changes = self.channel.changes
             self._take_other_way(now)
+        if self.channel.renewals != self._renewals:
+            self._renewals = self.channel.renewals
+            self.session.link_renewed(now)
         self._tell_news()
         if self._unsent is not None:
             self._arm(now + _STUCK)

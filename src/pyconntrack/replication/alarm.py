@@ -52,6 +52,12 @@ class Alarm(Notrack):
         self._advanced = now
         self._expires_from = now
 
+    def link_restored(self, now: float) -> None:
+        """What was lost is told again in time."""
+
+    def link_renewed(self, now: float) -> None:
+        """What was lost is heard again in time."""
+
     def send_bulk(self) -> None:
         """Send the whole internal cache: the hand goes round once as fast as messages may go out."""
         self.bulks_sent += 1

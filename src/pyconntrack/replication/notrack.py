@@ -6,6 +6,7 @@
   a RESYNC                         the whole internal cache goes out
   each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of
                                    this kind a lasting difference is found and answered by a RESYNC
+  a link that is back              what was lost on it is told again, and asked for again
 
 Nothing tells how fast the peers can take messages, so a bulk goes out at the rate of pace.py at most.
 """
@@ -63,6 +64,19 @@ class Notrack(Session):
             self.messages_before += 1
         else:
             self.messages_lost += (sequence - peer.expected) & 0xFFFFFFFF
+
+    def link_restored(self, now: float) -> None:
+        """What was lost is told again, to nodes that would not ask; and so is what was asked for."""
+        super().link_restored(now)
+        if not self.peers or not all(peer.says_digest for peer in self.peers.values()):
+            self.send_bulk()
+        if self._following:
+            self.request_resync(now)
+
+    def link_renewed(self, now: float) -> None:
+        """Nobody tells by itself what was lost, so all is asked for again."""
+        if self._following or self.peers:
+            self.request_resync(now)
 
     def _queue_resync(self) -> None:
         self._resync_due = True

@@ -42,6 +42,7 @@ class Peer:
     holes: bool = False
     last_heard: float = 0.0
     followed: bool = False
+    says_digest: bool = False
     differences: int = 0
     pause: float = _FIRST_PAUSE
     next_resync: float = 0.0

@@ -140,6 +140,9 @@ class Session(abc.ABC):
         """
         self._alive_due = True
 
+    def link_renewed(self, now: float) -> None:  # noqa: B027
+        """The peer sends over a new connection from now on, and what it had sent may be lost."""
+
     def request_resync(self, now: float) -> None:
         """Ask the peers for all they have, those that are not known yet included."""
         self._following = True
@@ -201,6 +204,7 @@ class Session(abc.ABC):
         return bool(wrote)
 
     def _compare(self, datagram: bytes, message: Message, peer: Peer, now: float) -> None:
+        peer.says_digest = True
         count, digest = read_digest(datagram, message)
         if peer.compare(self.external, count, digest, now):
             self.request_resync(now)

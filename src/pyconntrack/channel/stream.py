@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The channel over TCP: an endless stream of messages each way, and a connection for each.
+
+Each node listens, and connects to the other one; data goes from who connected to who listens, and nothing
+goes the other way. So either connection may be there without the other. Both are behind one epoll descriptor,
+with the timer of the next attempt to connect; nobody else has to know of any of it.
+
+A stream ends where its connection does. What was sent and had not arrived by then, what was to be sent until
+there is another one, and a message that has arrived in part, are lost: `changes` and `renewals` tell of that
+when the link is whole again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+
+from pyconntrack.channel.channel import ChannelError, News, Traffic
+from pyconntrack.channel.incoming import Incoming
+from pyconntrack.channel.outgoing import Outgoing
+from pyconntrack.channel.sockets import link_name, link_payload
+from pyconntrack.config import Link
+from pyconntrack.core.datagrams import Datagrams
+
+_IPV4_HEADERS = 40
+_IPV6_HEADERS = 60
+
+# Seconds between two looks whether the interface is still the one that it was.
+_LOOK_SECONDS = 1.0
+# Seconds for which the other connection is waited for, once the one is there, to tell of both together.
+_BOTH_SECONDS = 1.0
+# Lines for the log that are told in a row, and seconds for each more: who connects in a loop fills no disk.
+_TOLD_IN_A_ROW = 20
+_SECONDS_PER_LINE = 5.0
+
+
+class StreamChannel:
+    """One dedicated link over TCP. Raises ChannelError where it cannot be set up."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.traffic = Traffic()
+        self.warnings: list[str] = []
+        """What the administrator should know of the link as it was set up."""
+        self.changes = 0
+        self.renewals = 0
+        self.payload = link_payload(link, _IPV4_HEADERS if link.family == 4 else _IPV6_HEADERS)
+        self._sender = str(link.peer)
+        self._index = socket.if_nametoindex(link.interface)
+        self._next_look = 0.0
+        self._news: list[News] = []
+        self._lines_left = float(_TOLD_IN_A_ROW)
+        self._last_line = time.monotonic()
+        self._connections_told = 0
+        self._losses_told = 0
+        self._both_by: float | None = None
+        self._events = select.epoll()
+        try:
+            self.incoming = Incoming(link, self._index, self._events, self.traffic, self._tell)
+        except ChannelError:
+            self._events.close()
+            raise
+        try:
+            self.outgoing = Outgoing(link, self._index, self._events, self.traffic, self._tell)
+        except OSError as error:
+            self.incoming.close()
+            self._events.close()
+            raise ChannelError(f"{self.name}: {error.strerror}") from error
+        if self.incoming.why_not_tied is not None:
+            reason = self.incoming.why_not_tied
+            self.warnings.append(f"{self.name}: {reason}, so connections are taken from any interface")
+
+    @property
+    def name(self) -> str:
+        """How messages call the link: `TCP link on eth2`."""
+        return link_name(self.link)
+
+    def news(self) -> list[News]:
+        """Connections made and lost, and strangers refused."""
+        told, self._news = self._news, []
+        return told
+
+    def close(self) -> None:
+        """Close all connections. Harmless a second time."""
+        self.incoming.close()
+        self.outgoing.close()
+        self._events.close()
+
+    def fileno(self) -> int:
+        """Readable for data, a connection that comes or goes, and a time that has come; -1 once closed."""
+        return -1 if self._events.closed else self._events.fileno()
+
+    def writing_fileno(self) -> int:
+        """Writable when what waits can be sent, or will never be."""
+        return self.outgoing.gate_fileno()
+
+    def new_datagrams(self, count: int = 64) -> Datagrams:
+        """Room for `count` datagrams that fill a segment each."""
+        return Datagrams(self.payload, count)
+
+    def send(self, datagrams: Datagrams, first: int = 0) -> int:
+        """Send from number `first` on. Returns the number of the first that must wait for room in the socket.
+
+        They are lost, and counted, while there is no connection.
+        """
+        now = time.monotonic()
+        self._follow_interface(now)
+        if self.outgoing.connecting:
+            self._attend()
+        sent = self.outgoing.send(datagrams, first)
+        self._tell_of_changes(now)
+        return sent
+
+    def receive(self) -> tuple[list[tuple[bytes, str]], int]:
+        """Whole messages of the peer, and to how many datagrams they amount; connections are seen to, too."""
+        ready = self._attend()
+        messages = b""
+        from_peer = ready.get(self.incoming.connection_fileno(), 0)
+        if from_peer:
+            messages = self.incoming.receive()
+        arrived = -(-len(messages) // self.payload)
+        if ready.get(self.incoming.fileno()):
+            connections = self.incoming.connections
+            arrived += self.incoming.accept(ran_dry=not from_peer)
+            if self.incoming.connections != connections:
+                self.outgoing.hurry()
+        self._tell_of_changes(time.monotonic())
+        return ([(messages, self._sender)] if messages else []), max(arrived, 1 if ready else 0)
+
+    def interface_changed(self) -> None:
+        """Look at once whether the interface was made anew, and connect at once where no connection is."""
+        self._next_look = 0.0
+        self._follow_interface(time.monotonic())
+        self.outgoing.hurry()
+
+    def _attend(self) -> dict[int, int]:
+        """See to the outgoing connection. Returns what else is ready."""
+        ready = dict(self._events.poll(0))
+        happened = ready.pop(self.outgoing.connection_fileno(), 0)
+        if happened:
+            self.outgoing.attend(happened)
+        if ready.pop(self.outgoing.timer_fileno(), 0):
+            self.outgoing.expire()
+        return ready
+
+    def _follow_interface(self, now: float) -> None:
+        """Look once a second whether the interface was made anew, or can be tied to meanwhile."""
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        with contextlib.suppress(OSError):
+            index = socket.if_nametoindex(self.link.interface)
+            if index != self._index or not self.incoming.tied:
+                self._index = self.outgoing.index = index
+                self.incoming.tie(index)
+
+    def _tell_of_changes(self, now: float) -> None:
+        """Count what is there again, or for the first time; of both connections together, if both return."""
+        incoming, outgoing = self.incoming, self.outgoing
+        renewed = incoming.connected and incoming.connections != self._connections_told
+        restored = outgoing.connected and outgoing.losses != self._losses_told
+        if not renewed and not restored:
+            self._both_by = None
+            return
+        if self._both_by is None:
+            self._both_by = now + _BOTH_SECONDS
+        if not (incoming.connected and outgoing.connected) and now < self._both_by:
+            return
+        self._both_by = None
+        if renewed:
+            self._connections_told = incoming.connections
+            self.renewals += 1
+        if restored:
+            self._losses_told = outgoing.losses
+            self.changes += 1
+
+    def _tell(self, text: str, trouble: bool) -> None:
+        now = time.monotonic()
+        self._lines_left += (now - self._last_line) / _SECONDS_PER_LINE
+        self._lines_left = min(self._lines_left, _TOLD_IN_A_ROW)
+        self._last_line = now
+        if self._lines_left >= 1:
+            self._lines_left -= 1
+            self._news.append(News(f"{self.name}: {text}", trouble))
