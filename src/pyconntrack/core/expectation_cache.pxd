@@ -41,6 +41,7 @@ cdef class ExternalExpectations:
     cdef readonly uint32_t limit
     cdef readonly uint64_t malformed       # payloads that could not be read
     cdef uint16_t[64] epochs               # of each node, begun by a resync of it
+    cdef bint[64] resyncing                # which has not settled yet
 
     cdef void take(self, uint8_t kind, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil
     cdef void store(self, uint8_t kind, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil

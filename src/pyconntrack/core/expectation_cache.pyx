@@ -325,16 +325,20 @@ cdef class ExternalExpectations:
         """The owner was asked for all it has: what it does not tell again by the time of settled() is left over."""
         owner %= EXPECTATION_OWNERS
         self.epochs[owner] = 1 if self.epochs[owner] == 0xffff else self.epochs[owner] + 1
+        self.resyncing[owner] = True
 
     def settled(self, uint8_t owner):
-        """The owner has told all it has since begin_resync: drop its left-over expectations."""
+        """The owner has told all it has since begin_resync, if there was one: drop its left-over expectations."""
+        owner %= EXPECTATION_OWNERS
+        if not self.resyncing[owner]:
+            return
+        self.resyncing[owner] = False
         with nogil:
             self.settle(owner)
 
     cdef void settle(self, uint8_t owner) noexcept nogil:
         cdef uint32_t number
         cdef slot_t *slot
-        owner %= EXPECTATION_OWNERS
         for number in range(self.table.top):
             slot = self.table.at(number)
             if slot.flags & SLOT_EXPECTATION and slot.owner == owner and slot.epoch != self.epochs[owner]:

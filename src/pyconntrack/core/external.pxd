@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from pyconntrack.core.counters cimport Counters
+from pyconntrack.core.expectation_cache cimport ExternalExpectations
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport FlowTable, slot_t
 from pyconntrack.core.wire cimport header_t
@@ -34,8 +35,9 @@ cdef class ExternalCache:
     cdef uint8_t kinds[16]
     cdef uint32_t hashes[16]
     cdef uint32_t read_ahead               # how many
+    cdef readonly ExternalExpectations expectations    # None where they are not replicated
 
-    cdef void read(self, const uint8_t *body, const header_t *header) noexcept nogil
+    cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
     cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil
     cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil
     cdef void add_known(self, flow_t *flow, const slot_t *slot) noexcept nogil

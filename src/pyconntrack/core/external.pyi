@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from pyconntrack.core.counters import Counters
+from pyconntrack.core.expectation_cache import ExternalExpectations
 from pyconntrack.core.table import FlowTable
 
 class ExternalCache:
@@ -8,9 +9,12 @@ class ExternalCache:
     malformed: int
     ignored: int
     run_length: int
+    expectations: ExternalExpectations | None
     sweeps: int
     claims: int
-    def __init__(self, *, limit: int = 0, buckets: int = 0) -> None: ...
+    def __init__(
+        self, *, limit: int = 0, buckets: int = 0, expectations: ExternalExpectations | None = None
+    ) -> None: ...
     def __len__(self) -> int: ...
     def apply_run(
         self,

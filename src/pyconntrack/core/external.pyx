@@ -18,6 +18,7 @@ from libc.string cimport memcmp
 
 from pyconntrack.core.counters cimport Counters
 from pyconntrack.core.overlay cimport lay_over, nat_fields
+from pyconntrack.core.expectation_cache cimport ExternalExpectations
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
@@ -26,9 +27,10 @@ from pyconntrack.core.wire cimport *
 cdef class ExternalCache:
     """Flows of other nodes, at most `limit` of them (0: any number). `buckets` is a hint for the index's first size."""
 
-    def __cinit__(self, *, uint32_t limit=0, uint32_t buckets=0):
+    def __cinit__(self, *, uint32_t limit=0, uint32_t buckets=0, ExternalExpectations expectations=None):
         cdef int i
         self.table = FlowTable(limit=limit, buckets=buckets)
+        self.expectations = expectations
         self.counters = Counters()
         for i in range(OWNERS):
             self.owners[i].epoch = 1
@@ -62,7 +64,7 @@ cdef class ExternalCache:
                     break
                 if in_order and header.sequence != expected + self.run_length:
                     break
-                self.read(data + offset + HEADER_SIZE, &header)
+                self.read(data + offset + HEADER_SIZE, &header, owner, now)
                 if self.read_ahead == GROUP:
                     self.take(owner, now)
                 self.run_length += 1
@@ -70,12 +72,15 @@ cdef class ExternalCache:
             self.take(owner, now)
         return offset
 
-    cdef void read(self, const uint8_t *body, const header_t *header) noexcept nogil:
-        """Add a message to those that are read ahead."""
+    cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil:
+        """Add a message about a flow to those that are read ahead; take one about an expectation at once."""
         cdef flow_t *flow = &self.flows[self.read_ahead]
         cdef key_t key
         if header.type >= TYPE_EXPECT_NEW:
-            self.ignored += 1
+            if self.expectations is not None:
+                self.expectations.take(header.type, body, header.length - HEADER_SIZE, owner, now)
+            else:
+                self.ignored += 1
             return
         if decode_body(body, header.length - HEADER_SIZE, flow) != WIRE_OK:
             self.malformed += 1
@@ -335,6 +340,8 @@ cdef class ExternalCache:
         if state.sweeping:
             state.sweeping = False
             self.sweeps -= 1
+        if self.expectations is not None:
+            self.expectations.begin_resync(owner)
 
     def tells_changes(self, uint8_t owner):
         """The owner says no digest of what it has: until it does, its updates may tell only what has changed."""
@@ -347,6 +354,9 @@ cdef class ExternalCache:
         """
         cdef owner_t *state = &self.owners[owner % OWNERS]
         state.tells_whole = True
+        # Of a bulk, expectations are the last part.
+        if self.expectations is not None and state.fresh_count == count and state.fresh_digest == digest:
+            self.expectations.settled(owner)
         if state.count == count and state.digest == digest:
             return True
         if state.fresh_count != count or state.fresh_digest != digest:
