@@ -22,7 +22,6 @@ def not_yet() -> str:
 
 
 REFUSED: dict[str, Configuration | str] = {
-    "links over TCP": Configuration([UnicastLink("lo", "127.0.0.1", "127.0.0.2", transport="TCP")]),
     "`DisableExternalCache`": Configuration(
         [UnicastLink("lo", "127.0.0.1", "127.0.0.2")], mode_lines=["DisableExternalCache yes"]
     ),
