@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ExpectationSync: a node's expectations and the other nodes', and what clients may ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+
+from pyconntrack.config import Mode, Settings, Sync
+from pyconntrack.core.expectation_cache import ExternalExpectations, InternalExpectations
+from pyconntrack.core.expectation_commit import ExpectationCommit
+from pyconntrack.core.expectation_listing import list_text
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.daemon.committer import errno_name
+from pyconntrack.daemon.control import Cache, CommandError
+from pyconntrack.daemon.expectation_follower import ExpectationFollower
+from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.kernel.errors import ConntrackError
+from pyconntrack.kernel.expectations import ExpectationTable
+from pyconntrack.kernel.socket import ConntrackSocket
+
+_REASONS = {
+    "EBUSY": "the kernel expects the same for another flow",
+    "EINVAL": "the kernel does not take the expectation as its peer described it; NAT needs its modules",
+    "EMFILE": "the helper or the kernel expects as many as it may: net.netfilter.nf_conntrack_expect_max",
+    "ENOENT": "its master is not in the kernel",
+    "EOPNOTSUPP": "its master has no helper in the kernel, or the kernel lacks the module for it",
+    "EPERM": "CAP_NET_ADMIN is needed",
+}
+# Seconds between two looks for other nodes' expectations that have run out.
+_EXPIRY = 5.0
+
+
+class Expectations:
+    """The caches of expectations, and what keeps them up to date; beside a node's caches of flows.
+
+    Each command raises CommandError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sync: Sync,
+        internal: InternalCache,
+        reporter: Reporter,
+        changed: Callable[[], None],
+    ) -> None:
+        """With a running event loop; nothing runs yet.
+
+        `changed` is called when there may be something to send.
+        """
+        named = sync.expectation_sync
+        limit = settings.general.hash_limit or 0
+        self.internal = InternalExpectations(
+            internal.table,
+            internal.queue,
+            limit=limit,
+            helpers=named if isinstance(named, frozenset) else (),
+        )
+        self.external = ExternalExpectations(limit=limit)
+        self.follower = ExpectationFollower(
+            self.internal, settings.general, reporter, changed, lambda: internal.unheard > 0
+        )
+        self._age = sync.cache_timeout if sync.mode is Mode.ALARM else 0
+        self._reporter = reporter
+        self._loop = asyncio.get_running_loop()
+        self._expiry: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Follow the kernel. Raises ConntrackError."""
+        self.follower.start()
+        await self.follower.resync()
+        self._expire()
+
+    def stop(self) -> None:
+        """Let go of the kernel. Harmless a second time."""
+        self.follower.stop()
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def _expire(self) -> None:
+        self.external.expire(int(self._loop.time()), self._age)
+        self._expiry = self._loop.call_later(_EXPIRY, self._expire)
+
+    async def dump(self, cache: Cache, xml: bool) -> AsyncIterator[bytes]:
+        """`-i expect`, `-e expect`."""
+        table = self.external.table if cache is Cache.EXTERNAL else self.internal.table
+        cursor, before = 0, -1
+        while cursor != before:
+            before = cursor
+            text, cursor = list_text(table, cursor, xml, int(self._loop.time()))
+            if text:
+                yield text
+            await asyncio.sleep(0)
+
+    async def commit(self) -> None:
+        """`-c expect`: the other nodes' expectations into the kernel, where their masters are already."""
+        work = ExpectationCommit(self.external.table)
+        begin = time.perf_counter()
+        try:
+            with ConntrackSocket(receive_buffer=work.receive_buffer) as requests:
+                while work.step(requests.fileno()):
+                    await asyncio.sleep(0)
+        except (ConntrackError, OSError) as error:
+            self._reporter.error(f"commit of expectations failed: {error}")
+            raise CommandError(f"commit of expectations failed: {error}") from error
+        self._report(work, time.perf_counter() - begin)
+
+    def _report(self, work: ExpectationCommit, seconds: float) -> None:
+        self._reporter.notice(f"Committed {work.committed} new expectations")
+        if work.failed:
+            self._reporter.notice(f"{work.failed} expectations can't be committed")
+        for number, count in sorted(work.failures.items()):
+            name = errno_name(number)
+            reason = _REASONS.get(name, os.strerror(number))
+            self._reporter.error(f"commit: {count} times {name}, {reason}")
+        self._reporter.notice(f"commit has taken {seconds:.6f} seconds")
+
+    def flush_internal(self) -> None:
+        """The internal cache was emptied, and with it the table that the expectations stand in."""
+        self.follower.flushed()
+
+    async def flush_kernel(self) -> None:
+        """`-F expect`."""
+        self._reporter.notice("flushing kernel expect table")
+        try:
+            await self._loop.run_in_executor(None, _flush_table)
+        except ConntrackError as error:
+            raise CommandError(f"can't flush the kernel's expectations: {error}") from error
+
+    async def resync_kernel(self) -> None:
+        """`-R expect`."""
+        self._reporter.notice("resync with master expect table")
+        try:
+            await self.follower.resync()
+        except ConntrackError as error:
+            raise CommandError(f"cannot read the kernel's expectations: {error}") from error
+
+
+def _flush_table() -> None:
+    with ExpectationTable() as kernel:
+        kernel.flush()
