@@ -15,22 +15,17 @@ def refusals(settings: Settings) -> list[str]:
     sync = settings.sync
     if sync is None:
         return [] if settings.stats is not None else ["the configuration has no section Sync or Stats"]
-    refused = []
-    if sync.disable_external_cache:
-        refused.append("DisableExternalCache is not available yet: set it to no")
-    return refused
+    return []
 
 
 def without_effect(settings: Settings) -> list[str]:
     """What the settings say without effect, each as a warning."""
-    sync, general = settings.sync, settings.general
+    sync = settings.sync
     warnings = []
     if sync is not None and sync.disable_internal_cache:
         warnings.append("DisableInternalCache is not available yet: the internal cache is kept")
     if sync is not None and sync.expectation_sync:
         warnings.append("ExpectationSync is not available yet: expectations are not replicated")
-    if general.poll_seconds is not None:
-        warnings.append("PollSecs is not available yet: events are followed")
     if settings.helper is not None:
         warnings.append("the section Helper is not available yet: no helper is set up")
     return warnings

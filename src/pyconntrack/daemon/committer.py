@@ -62,10 +62,14 @@ def _report(result: CommitResult, reporter: Reporter) -> None:
     if result.failures:
         reporter.notice(f"{sum(result.failures.values())} entries can't be committed")
     for number, count in sorted(result.failures.items()):
-        name = errno_name(number)
-        reason = _REASONS.get(name, os.strerror(number))
-        reporter.error(f"commit: {count} times {name}, {reason}")
+        reporter.error(f"commit: {count} times {reason_of(number)}")
     reporter.notice(f"commit has taken {result.seconds:.6f} seconds")
+
+
+def reason_of(number: int) -> str:
+    """Why the kernel refuses a flow: the error's name, and what to think of it."""
+    name = errno_name(number)
+    return f"{name}, {_REASONS.get(name, os.strerror(number))}"
 
 
 def errno_name(number: int) -> str:

@@ -18,10 +18,12 @@ from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
-from pyconntrack.core.requests import table_request
+from pyconntrack.core.requests import RequestBatch, table_request
+from pyconntrack.core.standby_cache import StandbyCache
 from pyconntrack.daemon.event_filter import filter_in_kernel
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.kernel.changing import QUESTION_BYTES, reread
 from pyconntrack.kernel.dump import NLM_F_DUMP, hash_buckets
 from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
@@ -42,6 +44,8 @@ _PAUSE = 0.002
 # Seconds until a resync that broke off is tried again, and one that failed.
 _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
+# Seconds from one line of the log about lost events to the next one.
+_SILENCE = 60.0
 # How often in a row a dump that seems to leave flows out is not believed. See _seems_whole.
 _DOUBTS = 3
 _DOUBTED_BELOW = 0.9
@@ -85,7 +89,8 @@ class KernelFollower:
         """The cache holds all that was in the kernel's table when it was last read, and followed it since."""
         self._flushes = 0
         self._doubts = 0
-        self._lost_events = False
+        self._overrun_told = -_SILENCE
+        self._done_to_tell = False
         self._at_largest_buffer = False
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
@@ -98,7 +103,13 @@ class KernelFollower:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Subscribe to events. From here on nothing in the kernel's table changes unnoticed."""
+        """Subscribe to events. From here on nothing in the kernel's table changes unnoticed.
+
+        With PollSecs there are none: each resync plans the next one.
+        """
+        if self.general.poll_seconds is not None:
+            self.reporter.notice("running in polling mode")
+            return
         self._socket = ConntrackSocket(
             GROUP_NEW | GROUP_UPDATE | GROUP_DESTROY,
             receive_buffer=self.general.netlink_buffer_size,
@@ -159,12 +170,25 @@ class KernelFollower:
         try:
             taken = self.cache.receive_events(self._receiver, limit, self._now())
             self.events_received += taken
+            self._complete()
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 self._overrun()
             else:
                 self.failures += 1
         return taken
+
+    def _complete(self) -> None:
+        """Ask for all that the kernel has of flows of which an event has told only a part. Raises OSError."""
+        cache = self.cache
+        if not isinstance(cache, StandbyCache) or not len(cache.incomplete):
+            return
+        try:
+            with ConntrackSocket() as questions:
+                answers = reread(questions, cache.incomplete, RequestBatch(QUESTION_BYTES))
+            cache.learn(answers, self._now())
+        finally:
+            cache.incomplete.clear()
 
     def _now(self) -> int:
         return int(self._loop.time())
@@ -174,14 +198,24 @@ class KernelFollower:
         self.overruns += 1
         self._grow_buffer()
         delay = self.general.netlink_overrun_resync
-        if delay is None or self._scheduled is not None:
+        self._tell_overrun(delay)
+        if delay is not None and self._scheduled is None:
+            self._scheduled = self._loop.call_later(delay, self._resync_now)
+
+    def _tell_overrun(self, delay: int | None) -> None:
+        """Once a minute, while it happens all the time."""
+        now = self._loop.time()
+        if now < self._overrun_told + _SILENCE:
             return
+        self._overrun_told = now
+        self._done_to_tell = delay is not None
+        then = "NetlinkOverrunResync is off, so the cache stays as it is until -R"
+        if delay is not None:
+            then = f"resync with the kernel table in {delay} s"
         self.reporter.warning(
-            f"netlink events were lost, resync with the kernel table in {delay} s; "
-            "a larger NetlinkBufferSize avoids this"
+            f"netlink events were lost, {then}; a larger NetlinkBufferSize avoids this"
+            + (f" ({self.overruns} times since the start)" if self.overruns > 1 else "")
         )
-        self._scheduled = self._loop.call_later(delay, self._resync_now)
-        self._lost_events = True
 
     def _grow_buffer(self) -> None:
         limit = self.general.netlink_buffer_size_max_growth
@@ -244,8 +278,8 @@ class KernelFollower:
                 removed = self.cache.end_resync(complete)
                 self.populated = self.populated or complete
                 self.changed()
-            if complete and self._lost_events and self._scheduled is None:
-                self._lost_events = False
+            if complete and self._done_to_tell and self._scheduled is None:
+                self._done_to_tell = False
                 self.reporter.notice(
                     f"resync with the kernel table done: {len(self.cache)} flows, {removed} had ended unheard"
                 )
@@ -255,11 +289,17 @@ class KernelFollower:
             return removed
 
     def _reread_later(self, duration: float) -> None:
-        """Plan to read the table again where some of its flows may end without an event."""
+        """Plan to read the table again.
+
+        With PollSecs always; else where some of its flows may end without an event.
+        """
         if self._reread is not None:
             self._reread.cancel()
             self._reread = None
-        if self.cache.unheard and _events_mode() != 1:
+        poll = self.general.poll_seconds
+        if poll is not None:
+            self._reread = self._loop.call_later(max(poll - duration, duration), self._resync_now)
+        elif self.cache.unheard and _events_mode() != 1:
             seconds = max(self._reread_seconds, _REREAD_FACTOR * duration)
             self._reread = self._loop.call_later(seconds, self._resync_now)
 

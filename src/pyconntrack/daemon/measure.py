@@ -14,6 +14,7 @@ from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.statistics import (
     CacheStatistics,
+    InjectStatistics,
     LinkStatistics,
     NetworkStatistics,
     QueuedMessage,
@@ -41,7 +42,7 @@ def measure(node: Node, uptime: int) -> Statistics:
     return Statistics(
         runtime=measure_runtime(node, uptime),
         internal=measure_cache("internal", node.internal),
-        external=measure_cache("external", node.external),
+        external=_external(node),
         network=_network(node),
         links=[_link(state) for state in node.links.links],
         queue_nodes=queue.waiting + queue.unacknowledged,
@@ -52,6 +53,20 @@ def measure(node: Node, uptime: int) -> Statistics:
         ]
         if keeps
         else None,
+    )
+
+
+def _external(node: Node) -> CacheStatistics | InjectStatistics:
+    if node.injection is None:
+        return measure_cache("external", node.external)
+    counters = node.injection.cache.counters
+    return InjectStatistics(
+        created=counters.created,
+        create_failed=counters.create_failed,
+        updated=counters.updated,
+        update_failed=counters.update_failed,
+        destroyed=counters.destroyed,
+        destroy_failed=counters.destroy_failed,
     )
 
 

@@ -15,11 +15,13 @@ from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.listing import list_text
+from pyconntrack.core.standby_cache import StandbyCache
 from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.committer import commit
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
 from pyconntrack.daemon.event_filter import event_filter
 from pyconntrack.daemon.follower import KernelFollower
+from pyconntrack.daemon.injection import Injection
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.measure import measure
 from pyconntrack.daemon.node_checks import checks_of_node
@@ -54,9 +56,8 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self.internal = _internal_cache(settings, sync)
-        self.external = ExternalCache(
-            limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size
-        )
+        self.injection = self._open_injection()
+        self.external = self.injection.cache if self.injection is not None else _external_cache(settings)
         self.session = _session(sync, self.internal, self.external, self._loop.time())
         self.control = ControlServer(
             settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
@@ -70,6 +71,14 @@ class Node:
         self.watch = Watch(reporter, checks_of_node(self))
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
+
+    def _open_injection(self) -> Injection | None:
+        """In the place of an external cache, where it is disabled."""
+        if not self.sync.disable_external_cache:
+            return None
+        self.reporter.notice("disabling external cache")
+        assert isinstance(self.internal, StandbyCache)
+        return Injection(self.internal, window_tracking=self.sync.tcp_window_tracking)
 
     def _open_links(self) -> DedicatedLinks:
         try:
@@ -86,6 +95,8 @@ class Node:
         await self.control.start()
         self.follower.start()
         self.replicator.start()
+        if self.injection is not None:
+            self.injection.start()
         await self.follower.resync()
         self.watch.start()
         if self.sync.startup_resync:
@@ -103,6 +114,8 @@ class Node:
         self.watch.stop()
         self.follower.stop()
         self.replicator.stop()
+        if self.injection is not None:
+            self.injection.stop()
         await self.control.close()
 
     def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
@@ -139,6 +152,9 @@ class Node:
         )
         # The flows of a node that takes over again are not to be flushed under it.
         self._cancel_purge()
+        if self.injection is not None:
+            self.reporter.notice("nothing to commit: the flows of other nodes are in the kernel")
+            return
         async with self._committing:
             try:
                 await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
@@ -168,6 +184,8 @@ class Node:
     async def resync_kernel(self, table: Table | None) -> None:
         if table is Table.EXPECTATIONS:
             return
+        if isinstance(self.internal, StandbyCache):
+            self.internal.take_over()
         await self.kernel.resync()
 
     async def request_resync(self) -> None:
@@ -223,7 +241,8 @@ def _replication_of(settings: Settings, reporter: Reporter) -> Sync:
 
 
 def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:
-    return InternalCache(
+    kind = StandbyCache if sync.disable_external_cache else InternalCache
+    return kind(
         filter=event_filter(settings.general.filter),
         limit=settings.general.hash_limit or 0,
         buckets=settings.general.hash_size,
@@ -231,6 +250,10 @@ def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:
         timeouts=sync.commit_timeout is None,
         window_scale=sync.tcp_window_tracking,
     )
+
+
+def _external_cache(settings: Settings) -> ExternalCache:
+    return ExternalCache(limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size)
 
 
 def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: float) -> Session:

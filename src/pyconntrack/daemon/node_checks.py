@@ -39,6 +39,7 @@ def checks_of_node(node: Node) -> list[Check]:
         _malformed(node),
         _old_numbers(node),
         *_fullness(node),
+        *([node.injection.check()] if node.injection is not None else []),
     ]
 
 
@@ -61,7 +62,8 @@ def _crowd(control: ControlServer) -> Check:
     return Recurring(
         lambda: control.crowded_out,
         lambda count: (
-            f"{count} connections to the control socket were cut: {CONNECTION_LIMIT} at a time is the limit"
+            f"{_several(count, 'connection')} to the control socket cut: "
+            f"{CONNECTION_LIMIT} at a time is the limit"
         ),
     )
 
@@ -71,7 +73,7 @@ def _sending(node: Node) -> Check:
         channel = node.replicator.channel
         number = channel.traffic.last_send_error
         reason = f": {os.strerror(number)}{_SEND_HINTS.get(number, '')}" if number else ""
-        return f"{channel.name}: {count} datagrams could not be sent{reason}"
+        return f"{channel.name}: {_several(count, 'datagram')} not sent{reason}"
 
     return Recurring(lambda: node.replicator.channel.traffic.send_errors, describe)
 
@@ -80,7 +82,7 @@ def _strangers(node: Node) -> Check:
     def describe(count: int) -> str:
         channel = node.replicator.channel
         return (
-            f"{channel.name}: {count} datagrams of others than the peers were dropped, "
+            f"{channel.name}: {_several(count, 'datagram')} of others than the peers dropped, "
             f"the last from {channel.traffic.last_stranger}"
         )
 
@@ -92,7 +94,7 @@ def _malformed(node: Node) -> Check:
     return Recurring(
         lambda: session.malformed,
         lambda count: (
-            f"{count} malformed messages were passed over, the last from {session.last_malformed}; "
+            f"{_several(count, 'malformed message')} passed over, the last from {session.last_malformed}; "
             "`conntrackd -s network' tells what is wrong with them"
         ),
     )
@@ -103,8 +105,8 @@ def _old_numbers(node: Node) -> Check:
     return Recurring(
         lambda: session.messages_before,
         lambda count: (
-            f"{count} messages bore earlier sequence numbers than expected, the last from "
-            f"{session.last_before}: they were repeated or late, or another one sends under its address"
+            f"{_several(count, 'message')} under earlier sequence numbers than expected, the last from "
+            f"{session.last_before}: repeated or late, or another one sends under its address"
         ),
     )
 
@@ -149,6 +151,10 @@ def _cache(
         lambda: cache.counters.create_failed,
         full=f"{name} is full: HashLimit allows {limit} entries, and {lost}; raise HashLimit above "
         "net.netfilter.nf_conntrack_max",
-        roomy=lambda count: f"{name} has room again, after {count} refusals: {then}",
+        roomy=lambda count: f"{name} has room again, after {_several(count, 'refusal')}: {then}",
         restore=restore,
     )
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
