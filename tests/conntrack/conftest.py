@@ -25,9 +25,16 @@ def conntrack_bed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="package")
 def pool(conntrack_bed: Testbed, request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """Compares all cases that this session asks about."""
-    callspecs = [getattr(item, "callspec", None) for item in request.session.items]
-    values = [callspec.params.get("case") for callspec in callspecs if callspec is not None]
-    made = Pool(conntrack_bed, [value for value in values if isinstance(value, Case)])
+    """Compares all cases that this session asks about, ahead of the tests.
+
+    Among several workers of pytest-xdist none knows which of them it will be given: each compares when asked.
+    """
+    made = Pool(conntrack_bed, [] if hasattr(request.config, "workerinput") else _cases(request.session))
     yield made
     made.close()
+
+
+def _cases(session: pytest.Session) -> list[Case]:
+    callspecs = [getattr(item, "callspec", None) for item in session.items]
+    values = [callspec.params.get("case") for callspec in callspecs if callspec is not None]
+    return [value for value in values if isinstance(value, Case)]

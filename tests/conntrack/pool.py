@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the cases of a test session ahead of the tests, some at a time."""
+"""Runs the cases of a test session ahead of the tests, some at a time; or each when it is asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pool:
     """Comparisons of the C tool with ours, several at once, each in a namespace of its own."""
 
     def __init__(self, bed: Testbed, cases: Iterable[Case]) -> None:
-        """Begins with `cases`, in this order."""
+        """Begins with `cases`, in this order, before anybody asks about them."""
         self._free: queue.SimpleQueue[Comparison] = queue.SimpleQueue()
         self._comparisons = [Comparison(bed, C, OURS, f"worker-{number}") for number in range(WORKERS)]
         for comparison in self._comparisons:
@@ -33,7 +33,8 @@ class Pool:
 
     def differences(self, case: Case) -> list[str]:
         """See :meth:`Comparison.differences`."""
-        return self._begun[case].result()
+        begun = self._begun.get(case)
+        return self._differences(case) if begun is None else begun.result()
 
     def close(self) -> None:
         self._executor.shutdown(cancel_futures=True)

@@ -55,7 +55,11 @@ OTHERWISE = [
 ]
 
 
-@pytest.mark.parametrize(("case", "words", "parts"), OTHERWISE, ids=lambda value: str(value))
+def name(value: object) -> str:
+    return " ".join(sorted(value)) if isinstance(value, set) else str(value)
+
+
+@pytest.mark.parametrize(("case", "words", "parts"), OTHERWISE, ids=name)
 def test_another_command_is_seen(case: Case, words: str, parts: set[str], conntrack_bed: Testbed) -> None:
     comparison = Comparison(
         conntrack_bed, C, Altered(words, C.directory), f"other-{abs(hash((case, words)))}"

@@ -14,6 +14,8 @@ from testbed import Process, wait_until
 from tests.peer.flows import varied_flows
 from tests.peer.nodes import MANY, OURS, Field, Pair
 
+pytestmark = pytest.mark.alone
+
 HELD_SECONDS = 0.025
 """CPU time, for what else runs on this machine does not count.
 

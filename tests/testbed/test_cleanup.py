@@ -20,8 +20,9 @@ _ROOT = Path(testbed.__file__).parents[1]
 
 # A test bed with a child and with a daemon that has left its parent; says what there is, and waits.
 _HOLDER = """
-import sys
+import signal, sys
 from testbed import Testbed, wait_until
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have us ignore it
 with Testbed() as bed:
     one = bed.namespace("one")
     child = one.popen(["sleep", "1000"])
@@ -91,6 +92,7 @@ def test_everything_goes(holder: Holder, end: Callable[[subprocess.Popen[str]], 
     wait_until(lambda: not holder.left(), 5.0, "an empty place", lambda: str(holder.left()))
 
 
+@pytest.mark.alone
 def test_the_next_one_sweeps_up_after_sigkill(holder: Holder) -> None:
     holder.process.kill()
     holder.process.wait(20)
