@@ -135,7 +135,7 @@ RUNNING, NO_CARRIER, DOWN = LinkStatus.RUNNING, LinkStatus.NO_CARRIER, LinkStatu
 
 
 @pytest.mark.parametrize("link_of", [udp, udp6, multicast])
-def test_another_link_takes_over_and_the_node_keeps_its_name(
+def test_another_link_takes_over_and_the_node_keeps_name(
     ends: Ends, link_of: Callable[..., Link]
 ) -> None:
     joined = [ends.join(number) for number in range(2)]

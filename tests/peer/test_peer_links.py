@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -25,6 +26,7 @@ from testbed import (
 from testbed.configuration import Mode
 from tests.peer.flows import batch_of, name_of, plain_tcp_flows
 from tests.peer.nodes import ROOMY, TRACKED_BY_HAND, Kind, Node, Pair
+from tests.peer.tables import differences
 
 LINKS = ("sync0", "sync1")
 PORT = 3780
@@ -62,6 +64,7 @@ class TwoLinks:
             adapt(configuration)
             node = Node(self.namespaces[index], self.ends[0][index], kind, configuration)
             node.daemon.log_file.unlink(missing_ok=True)
+            node.daemon.lock.unlink(missing_ok=True)
             nodes.append(node)
         return Pair(*nodes)
 
@@ -176,8 +179,7 @@ def log_of(node: Node) -> str:
 
 def took_over(node: Node, new: str, old: str) -> int:
     """How often the log says so."""
-    line = f"device `{new}' becomes dedicated link"
-    return log_of(node).count(line if node.kind == "C" else f"{line} in place of `{old}'")
+    return log_of(node).count(f"device `{new}' becomes dedicated link in place of `{old}'")
 
 
 @pytest.mark.parametrize("transport", ["udp", "multicast"])
@@ -205,3 +207,55 @@ def test_ftfw_loses_nothing_when_the_link_in_use_fails_under_load(field: TwoLink
         assert role_of(pair.receiver, "sync1") == ("DOWN", "BACKUP")
         pair.check_commit()
         assert "resync requested" not in pair.logs()
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [("ours", "C"), ("C", "ours")])
+@pytest.mark.parametrize("mode", ["FTFW", "NOTRACK"])
+def test_both_daemons_stay_in_step_from_link_to_link(
+    field: TwoLinks, sender: Kind, receiver: Kind, mode: Mode
+) -> None:
+    with field.pair(sender, receiver, mode, "udp").running() as pair:
+        ours = next(node for node in pair.nodes if node.kind == "ours")
+        pair.sender.create(plain_tcp_flows(200))
+        pair.wait_equal()
+        for step, (end, failing, other) in enumerate(((0, 0, 1), (1, 1, 0))):
+            before = took_over(ours, LINKS[other], LINKS[failing])
+            field.ends[failing][end].down()
+            wait_active(pair, LINKS[other])
+            pair.sender.create(plain_tcp_flows(200, first=1000 * (step + 1)))
+            pair.wait_equal()
+            assert took_over(ours, LINKS[other], LINKS[failing]) == before + 1, pair.logs()
+            for index, node in enumerate(pair.nodes):
+                lines = links_down(failing, "DOWN" if index == end else "NO-CARRIER")
+                wait_until(partial(shows, node, lines), 10.0, f"{lines}", pair.logs)
+            field.up()
+        pair.commit()
+        # In mode NOTRACK all was told again, with the timeouts of before, to a node that sends no digest.
+        found = differences(
+            pair.expected(), pair.receiver.kernel(), timeout_tolerance=60, ignoring=["timeout"]
+        )
+        assert not found, "\n".join([*found, pair.logs()])
+
+
+def shows(node: Node, lines: list[str]) -> bool:
+    """Whether these are the headings of its `-s link`."""
+    shown = node.daemon.client("-s", "link").stdout.splitlines()
+    return [line for line in shown if " device=" in line] == lines
+
+
+def links_down(failing: int, status: str) -> list[str]:
+    words = ["RUNNING role=ACTIVE"] * len(LINKS)
+    words[failing] = f"{status} role=BACKUP"
+    return [f"UDP traffic device={name} status={word}:" for name, word in zip(LINKS, words, strict=True)]
+
+
+@pytest.mark.parametrize("transport", ["udp", "multicast"])
+def test_notrack_repairs_what_was_lost_on_the_way_to_the_other_link(field: TwoLinks, transport: str) -> None:
+    with field.pair("ours", "ours", "NOTRACK", transport).running() as pair:
+        pair.receiver.daemon.client("-n")
+        with Load(pair.sender, 1, seconds=1.0) as load:
+            load.wait_for(0.5)
+            field.ends[0][1].down()
+        wait_active(pair, "sync1")
+        pair.wait_equal()
+        pair.check_commit()
