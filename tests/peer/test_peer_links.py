@@ -18,7 +18,10 @@ from testbed import (
     PrivilegeError,
     Testbed,
     UnicastLink,
+    bridge,
     in_user_namespace,
+    loss,
+    plug,
     require_root,
     veth,
     wait_until,
@@ -37,12 +40,14 @@ STEP = 0.01
 
 
 class TwoLinks:
-    """Two namespaces, joined twice."""
+    """Two namespaces, joined twice: by cables, or by switches, which keep the carrier up at the far end."""
 
-    def __init__(self, bed: Testbed) -> None:
-        self.namespaces = (bed.namespace("left"), bed.namespace("right"))
+    def __init__(self, bed: Testbed, switched: bool = False) -> None:
+        label = "switched-" if switched else ""
+        self.namespaces = (bed.namespace(f"{label}left"), bed.namespace(f"{label}right"))
         for namespace in self.namespaces:
             namespace.nft(TRACKED_BY_HAND)
+        join = partial(switch, bed) if switched else cable
         self.ends = [join(*self.namespaces, number) for number in range(len(LINKS))]
 
     def pair(
@@ -76,11 +81,19 @@ class TwoLinks:
         wait_until(lambda: all(end.in_service() for ends in self.ends for end in ends), 10.0, "all links")
 
 
-def join(left: Namespace, right: Namespace, number: int) -> tuple[Interface, Interface]:
+def cable(left: Namespace, right: Namespace, number: int) -> tuple[Interface, Interface]:
     return veth(
         *(left, LINKS[number], right, LINKS[number]),
         first_addresses=[f"10.7{number}.0.1/24"],
         second_addresses=[f"10.7{number}.0.2/24"],
+    )
+
+
+def switch(bed: Testbed, left: Namespace, right: Namespace, number: int) -> tuple[Interface, Interface]:
+    middle = bridge(bed.namespace(f"switch{number}"))
+    return (
+        plug(middle, left, LINKS[number], [f"10.7{number}.0.1/24"]),
+        plug(middle, right, LINKS[number], [f"10.7{number}.0.2/24"]),
     )
 
 
@@ -102,6 +115,12 @@ def field() -> Iterator[TwoLinks]:
         pytest.skip(str(error))
     with Testbed() as bed:
         yield TwoLinks(bed)
+
+
+@pytest.fixture(scope="module")
+def switched_field() -> Iterator[TwoLinks]:
+    with Testbed() as bed:
+        yield TwoLinks(bed, switched=True)
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +226,35 @@ def test_ftfw_loses_nothing_when_the_link_in_use_fails_under_load(field: TwoLink
         assert role_of(pair.receiver, "sync1") == ("DOWN", "BACKUP")
         pair.check_commit()
         assert "resync requested" not in pair.logs()
+
+
+@pytest.mark.parametrize("transport", ["udp", "multicast"])
+def test_ftfw_loses_nothing_when_only_one_end_sees_the_failure(
+    field: TwoLinks, switched_field: TwoLinks, transport: str
+) -> None:
+    """The sender speaks into a link that carries nothing any more, until it hears the other one elsewhere."""
+    switched_field.up()
+    with switched_field.pair("ours", "ours", "FTFW", transport).running() as pair:
+        wait_active(pair, "sync0")
+        with Load(pair.sender, 1) as load:
+            load.wait_for(0.5)
+            with loss(*switched_field.ends[0], percent=100):
+                load.wait_for(0.55)
+                switched_field.ends[0][1].down()
+                load.wait_for(0.6)
+        wait_active(pair, "sync1")
+        pair.wait_equal()
+        assert "in place of `sync0', which is down" in log_of(pair.receiver)
+        assert "in place of `sync0': messages come by it" in log_of(pair.sender)
+        assert lost(pair.receiver) > 0
+        pair.check_commit()
+        assert "resync requested" not in pair.logs()
+
+
+def lost(node: Node) -> int:
+    """Messages that did not arrive under their first number."""
+    lines = node.daemon.client("-s", "network").stdout.splitlines()
+    return next(int(line.rpartition("\t")[2]) for line in lines if "Packets lost" in line)
 
 
 @pytest.mark.parametrize(("sender", "receiver"), [("ours", "C"), ("C", "ours")])
