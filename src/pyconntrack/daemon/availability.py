@@ -24,8 +24,11 @@ def without_effect(settings: Settings) -> list[str]:
     warnings = []
     if sync is not None and sync.disable_internal_cache:
         warnings.append("DisableInternalCache is not available yet: the internal cache is kept")
-    if sync is not None and sync.expectation_sync:
-        warnings.append("ExpectationSync is not available yet: expectations are not replicated")
+    if sync is not None and sync.expectation_sync and sync.disable_external_cache:
+        warnings.append(
+            "ExpectationSync with DisableExternalCache is not available yet: "
+            "the expectations of other nodes are not taken"
+        )
     if settings.helper is not None:
         warnings.append("the section Helper is not available yet: no helper is set up")
     return warnings

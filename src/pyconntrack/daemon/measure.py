@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from pyconntrack.channel.channel import LinkState
 from pyconntrack.config import Transport
+from pyconntrack.core.counters import Counters
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.daemon.control import ControlServer
+from pyconntrack.daemon.expectations import Expectations
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.statistics import (
@@ -43,6 +45,8 @@ def measure(node: Node, uptime: int) -> Statistics:
         runtime=measure_runtime(node, uptime),
         internal=measure_cache("internal", node.internal),
         external=_external(node),
+        expect_internal=_internal_expectations(node.expectations),
+        expect_external=_external_expectations(node.expectations),
         network=_network(node),
         links=[_link(state) for state in node.links.links],
         queue_nodes=queue.waiting + queue.unacknowledged,
@@ -86,9 +90,39 @@ def measure_cache(name: str, cache: InternalCache | ExternalCache) -> CacheStati
     )
 
 
+def _internal_expectations(expectations: Expectations | None) -> CacheStatistics | None:
+    if expectations is None:
+        return None
+    cache = expectations.internal
+    return _expectation_cache("internal", len(cache), cache.table.expectations, cache.counters)
+
+
+def _external_expectations(expectations: Expectations | None) -> CacheStatistics | None:
+    if expectations is None:
+        return None
+    cache = expectations.external
+    return _expectation_cache("external", len(cache), len(cache), cache.counters)
+
+
+def _expectation_cache(name: str, active: int, total: int, counters: Counters) -> CacheStatistics:
+    return CacheStatistics(
+        name,
+        active=active,
+        total=total,
+        created=counters.created,
+        updated=counters.updated,
+        destroyed=counters.destroyed,
+        no_memory=counters.update_failed,
+        no_space=counters.create_failed,
+        destroy_not_found=counters.destroy_failed,
+    )
+
+
 def _network(node: Node) -> NetworkStatistics:
     session, errors = node.session, node.session.errors
     payload = node.external.malformed
+    if node.expectations is not None:
+        payload += node.expectations.external.malformed
     malformed = (
         errors.wrong_version
         + errors.malformed_header

@@ -20,6 +20,7 @@ from pyconntrack.daemon.availability import refusals, without_effect
 from pyconntrack.daemon.committer import commit
 from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
 from pyconntrack.daemon.event_filter import event_filter
+from pyconntrack.daemon.expectations import Expectations
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.injection import Injection
 from pyconntrack.daemon.kernel_commands import KernelCommands
@@ -34,6 +35,12 @@ from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
+
+_COMMITTING = {
+    None: "committing all external caches",
+    Table.FLOWS: "committing conntrack cache",
+    Table.EXPECTATIONS: "committing expectation cache",
+}
 
 
 class StartError(Exception):
@@ -56,8 +63,13 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self.internal = _internal_cache(settings, sync)
+        self.expectations = (
+            Expectations(settings, sync, self.internal, reporter, self._changed)
+            if sync.expectation_sync
+            else None
+        )
         self.injection = self._open_injection()
-        self.external = self.injection.cache if self.injection is not None else _external_cache(settings)
+        self.external = self.injection.cache if self.injection is not None else self._external_cache()
         self.session = _session(sync, self.internal, self.external, self._loop.time())
         self.control = ControlServer(
             settings.general.unix_path, self, reporter.error, settings.general.unix_backlog
@@ -80,6 +92,14 @@ class Node:
         assert isinstance(self.internal, StandbyCache)
         return Injection(self.internal, window_tracking=self.sync.tcp_window_tracking)
 
+    def _external_cache(self) -> ExternalCache:
+        general = self.settings.general
+        return ExternalCache(
+            limit=general.hash_limit or 0,
+            buckets=general.hash_size,
+            expectations=self.expectations.external if self.expectations is not None else None,
+        )
+
     def _open_links(self) -> DedicatedLinks:
         try:
             links = DedicatedLinks(self.sync.links, open_link, Random())
@@ -98,6 +118,8 @@ class Node:
         if self.injection is not None:
             self.injection.start()
         await self.follower.resync()
+        if self.expectations is not None:
+            await self.expectations.start()
         self.watch.start()
         if self.sync.startup_resync:
             await self.request_resync()
@@ -113,6 +135,8 @@ class Node:
         self._cancel_purge()
         self.watch.stop()
         self.follower.stop()
+        if self.expectations is not None:
+            self.expectations.stop()
         self.replicator.stop()
         if self.injection is not None:
             self.injection.stop()
@@ -123,6 +147,9 @@ class Node:
 
     async def _dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
         if table is Table.EXPECTATIONS:
+            if self.expectations is not None:
+                async for piece in self.expectations.dump(cache, xml):
+                    yield piece
             return
         external = cache is Cache.EXTERNAL
         flows = self.external.table if external else self.internal.table
@@ -145,22 +172,31 @@ class Node:
         return format_statistics(measure(self, uptime), subject)
 
     async def commit(self, table: Table | None) -> None:
-        if table is Table.EXPECTATIONS:
+        expectations = self._expectations_of(table)
+        if table is Table.EXPECTATIONS and expectations is None:
             return
-        self.reporter.notice(
-            "committing all external caches" if table is None else "committing conntrack cache"
-        )
+        self.reporter.notice(_COMMITTING[table])
         # The flows of a node that takes over again are not to be flushed under it.
         self._cancel_purge()
         if self.injection is not None:
             self.reporter.notice("nothing to commit: the flows of other nodes are in the kernel")
             return
         async with self._committing:
-            try:
-                await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
-            except (ConntrackError, OSError) as error:
-                self.reporter.error(f"commit failed: {error}")
-                raise CommandError(f"commit failed: {error}") from error
+            if table is not Table.EXPECTATIONS:
+                await self._commit_flows()
+            if expectations is not None:
+                await expectations.commit()
+
+    async def _commit_flows(self) -> None:
+        try:
+            await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
+        except (ConntrackError, OSError) as error:
+            self.reporter.error(f"commit failed: {error}")
+            raise CommandError(f"commit failed: {error}") from error
+
+    def _expectations_of(self, table: Table | None) -> Expectations | None:
+        """Where a command is about expectations, and they are replicated."""
+        return None if table is Table.FLOWS else self.expectations
 
     async def flush(self, cache: Cache | None) -> None:
         if cache is None:
@@ -171,22 +207,28 @@ class Node:
             self.reporter.notice("flushing external cache")
         if cache is not Cache.EXTERNAL:
             self.follower.flush()
+            if self.expectations is not None:
+                self.expectations.flush_internal()
             self._changed()
         if cache is not Cache.INTERNAL:
             self.external.flush()
+            if self.expectations is not None:
+                self.expectations.external.flush()
             self.session.external_flushed()
 
     async def flush_kernel(self, table: Table | None) -> None:
-        if table is Table.EXPECTATIONS:
-            return
-        await self.kernel.flush()
+        if table is not Table.EXPECTATIONS:
+            await self.kernel.flush()
+        if (expectations := self._expectations_of(table)) is not None:
+            await expectations.flush_kernel()
 
     async def resync_kernel(self, table: Table | None) -> None:
-        if table is Table.EXPECTATIONS:
-            return
-        if isinstance(self.internal, StandbyCache):
-            self.internal.take_over()
-        await self.kernel.resync()
+        if table is not Table.EXPECTATIONS:
+            if isinstance(self.internal, StandbyCache):
+                self.internal.take_over()
+            await self.kernel.resync()
+        if (expectations := self._expectations_of(table)) is not None:
+            await expectations.resync_kernel()
 
     async def request_resync(self) -> None:
         self.reporter.notice("resync requested")
@@ -250,10 +292,6 @@ def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:
         timeouts=sync.commit_timeout is None,
         window_scale=sync.tcp_window_tracking,
     )
-
-
-def _external_cache(settings: Settings) -> ExternalCache:
-    return ExternalCache(limit=settings.general.hash_limit or 0, buckets=settings.general.hash_size)
 
 
 def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: float) -> Session:
