@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow
 from tests.core.support_netlink import event
-from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table
+from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table, records
 
 
 def body(number: int, mark: int = 0) -> bytes:
@@ -206,3 +208,66 @@ def test_what_is_old_goes_slot_by_slot() -> None:
     assert cache.expire(0xFFFFFFFF, 5, 10_000, 1) == 0
     # A clock that stands behind drops nothing.
     assert cache.expire(0, 100, 100, 1) == 0
+
+
+def whole_and_partial() -> tuple[KernelFlow, KernelFlow]:
+    """A flow with everything, and what an event tells of it whose timeout and status alone have changed."""
+    original = FlowTuple(bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), UDP, (1, 53))
+    flow = KernelFlow(
+        original, 1, mark=7, helper="ftp", labels=bytes([1] * 16), nat_source=bytes([10, 9, 9, 9])
+    )
+    return flow, replace(flow, status=14, mark=0, helper="", labels=None, nat_source=None)
+
+
+def test_an_update_that_tells_only_what_changed_leaves_the_rest_as_it_was() -> None:
+    """As a node sends it that keeps no internal cache."""
+    whole, partial = whole_and_partial()
+    cache = ExternalCache()
+    cache.completes = True
+    take(cache, NEW, flow_body(whole, 30))
+    take(cache, UPDATE, flow_body(partial, 600))
+    expected = ExternalCache()
+    take(expected, NEW, flow_body(replace(whole, status=14), 600))
+    assert records(read_table(cache.table)) == records(read_table(expected.table))
+    # Each translation is told with the others.
+    take(cache, UPDATE, flow_body(replace(partial, nat_source=None, nat_source_port=7), 600))
+    translated = read_table(cache.table).unpack(0)
+    assert (translated["source_nat_port"], translated.get("source_nat_address"), translated["mark"]) == (
+        7,
+        None,
+        7,
+    )
+
+
+def test_an_update_of_a_node_that_says_a_digest_tells_all() -> None:
+    whole, partial = whole_and_partial()
+    cache = ExternalCache()
+    cache.completes = True
+    take(cache, NEW, flow_body(whole, 30))
+    cache.settle(0, 5, 5)
+    take(cache, UPDATE, flow_body(partial, 600))
+    flow = read_table(cache.table).unpack(0)
+    assert not flow.keys() & {"mark", "helper_name", "labels", "source_nat_address"}
+    take(cache, UPDATE, flow_body(whole, 600))
+    cache.tells_changes(0)
+    take(cache, UPDATE, flow_body(partial, 600))
+    assert read_table(cache.table).unpack(0)["mark"] == 7
+
+
+def test_a_new_flow_takes_nothing_from_the_one_before_it() -> None:
+    whole, partial = whole_and_partial()
+    cache = ExternalCache()
+    cache.completes = True
+    take(cache, NEW, flow_body(whole, 30))
+    take(cache, NEW, flow_body(partial, 30))
+    assert "mark" not in read_table(cache.table).unpack(0)
+
+
+def test_what_changed_is_laid_over_what_the_same_node_said() -> None:
+    whole, partial = whole_and_partial()
+    cache = ExternalCache()
+    cache.completes = True
+    take(cache, NEW, flow_body(whole, 30), owner=1)
+    take(cache, NEW, flow_body(replace(whole, mark=9), 30), owner=2)
+    take(cache, UPDATE, flow_body(partial, 600), owner=1)
+    assert read_table(cache.table).unpack(0)["mark"] == 7

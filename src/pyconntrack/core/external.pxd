@@ -30,6 +30,7 @@ cdef class ExternalCache:
     cdef readonly uint32_t run_length      # messages that the last apply_run took
     cdef readonly uint32_t sweeps          # owners whose left-over entries are being dropped
     cdef readonly uint32_t claims          # that lie beneath entries
+    cdef public bint completes             # updates may tell only what has changed
     cdef owner_t owners[64]
     cdef flow_t flows[16]                  # a GROUP of messages, read but not yet taken
     cdef uint8_t kinds[16]
@@ -40,7 +41,7 @@ cdef class ExternalCache:
     cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
     cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil
     cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void add_known(self, flow_t *flow, const slot_t *slot) noexcept nogil
+    cdef void add_known(self, flow_t *flow, uint32_t number, uint8_t owner) noexcept nogil
     cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil
     cdef void take_over(self, uint32_t number, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil
     cdef uint32_t find_claim(self, uint32_t number, uint8_t owner) noexcept nogil

@@ -11,6 +11,7 @@ class ExternalCache:
     run_length: int
     expectations: ExternalExpectations | None
     sweeps: int
+    completes: bool
     claims: int
     def __init__(
         self, *, limit: int = 0, buckets: int = 0, expectations: ExternalExpectations | None = None

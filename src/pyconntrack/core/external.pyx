@@ -11,6 +11,9 @@ owner is silent: then nobody is left to tell of its end.
 Per owner the cache keeps a count and a digest, the sum of the digests of its claims' bodies, to compare with what the owner says of its
 internal cache; and the same of those claims that have come since its last resync began. Where the fresh ones alone are what the
 owner has, the others are left over from flows whose end was never heard of: settle() finds that out and sweep() drops them.
+
+With `completes`, an update that leaves attributes out does not take them away, unless its sender is known to tell flows whole, which
+whoever says a digest does: a node without an internal cache (DisableInternalCache) passes on its kernel's events, which tell what changed.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -128,8 +131,8 @@ cdef class ExternalCache:
         cdef slot_t *slot
         flow_key(flow, &key)
         number = self.table.find(&key, hash)
-        if number != NONE and kind == TYPE_FLOW_UPDATE and not self.owners[owner].tells_whole:
-            self.add_known(flow, self.table.at(number))
+        if self.completes and number != NONE and kind == TYPE_FLOW_UPDATE and not self.owners[owner].tells_whole:
+            self.add_known(flow, number, owner)
         length = encode_body(flow, 0, body)
         if number == NONE:
             number = self.table.add(&key, hash, body, length)
@@ -248,8 +251,10 @@ cdef class ExternalCache:
         self.table.remove(number)
         self.counters.destroyed += 1
 
-    cdef void add_known(self, flow_t *flow, const slot_t *slot) noexcept nogil:
-        """Fill up what an update left out with what the entry knows."""
+    cdef void add_known(self, flow_t *flow, uint32_t number, uint8_t owner) noexcept nogil:
+        """Fill up what an update left out with what its sender said before, or else what the entry knows."""
+        cdef uint32_t other = self.find_claim(number, owner) if self.table.at(number).owner != owner else NONE
+        cdef const slot_t *slot = self.table.at(number if other == NONE else other)
         cdef flow_t known
         decode_body(slot.body, slot.length, &known)
         # Translations are told all together.

@@ -45,6 +45,7 @@ class Alarm(Notrack):
         cache_timeout: int = 180,
     ) -> None:
         super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        external.completes = False
         self.refresh_time = refresh_time
         self.cache_timeout = cache_timeout
         self._refresh = Hand(refresh_time, now)

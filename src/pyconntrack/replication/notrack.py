@@ -19,7 +19,7 @@ from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.queue import write_control
-from pyconntrack.replication.messages import DIGEST, RESYNC, before, read_message
+from pyconntrack.replication.messages import ALIVE, DIGEST, RESYNC, before, read_message
 from pyconntrack.replication.pace import Pace
 from pyconntrack.replication.peer import Peer
 from pyconntrack.replication.session import Session
@@ -32,6 +32,8 @@ class Notrack(Session):
         self, internal: InternalCache, external: ExternalCache, *, first_sequence: int, now: float
     ) -> None:
         super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        # Of a node without an internal cache, which only this mode allows.
+        external.completes = True
         self._resync_due = False
         self._pace = Pace(now)
 
@@ -54,6 +56,8 @@ class Notrack(Session):
                     self._answer_resync()
                 elif message.flags & DIGEST:
                     self._compare(datagram, message, peer, now)
+                elif message.flags & ALIVE:
+                    self.external.tells_changes(peer.owner)
             peer.expected = (message.sequence + count) & 0xFFFFFFFF
             self.messages_received += count
 
