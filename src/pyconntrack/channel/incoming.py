@@ -46,6 +46,8 @@ class Incoming:
         self._events = events
         self._traffic = traffic
         self._tell = tell
+        self.received = 0
+        """Bytes, those of messages that are not whole included."""
         self.connections = 0
         """How many the peer has made."""
         self.tied = False
@@ -94,6 +96,7 @@ class Incoming:
             traffic.receive_errors += 1
             self._lose(f"{error.strerror}")
             return b""
+        self.received += reader.received
         if messages:
             traffic.bytes_received += len(messages)
             traffic.packets_received += 1
@@ -105,7 +108,7 @@ class Incoming:
         return messages
 
     def accept(self, ran_dry: bool) -> int:
-        """Take the connections that wait, and return how many did.
+        """Take the connections that wait up to one of the peer. Returns how many were seen to.
 
         `ran_dry` says that nothing waits in the one that there is; else it is read from for a while yet.
         """
@@ -114,18 +117,18 @@ class Incoming:
             return 1
         for number in range(_ACCEPTED_AT_ONCE):
             try:
-                connection, source = self._listener.accept()
+                connection, (source, *_) = self._listener.accept()
             except OSError:
                 return number
-            self._take(connection, source[0])
-        return _ACCEPTED_AT_ONCE
-
-    def _take(self, connection: socket.socket, source: str) -> None:
-        address = source.partition("%")[0]
-        if ip_address(address) != self._link.peer:
+            address = source.partition("%")[0]
+            if ip_address(address) == self._link.peer:
+                self._take(connection, address)
+                return number + 1
             connection.close()
             self._refuse(address)
-            return
+        return _ACCEPTED_AT_ONCE
+
+    def _take(self, connection: socket.socket, address: str) -> None:
         if self._connection is not None:
             self._lose("the peer has made another one")
         self._successor_waits = 0

@@ -21,6 +21,7 @@ from pyconntrack.channel.channel import ChannelError, News, Traffic
 from pyconntrack.channel.incoming import Incoming
 from pyconntrack.channel.outgoing import Outgoing
 from pyconntrack.channel.sockets import link_name, link_payload
+from pyconntrack.channel.timer import Timer
 from pyconntrack.config import Link
 from pyconntrack.core.datagrams import Datagrams
 
@@ -55,7 +56,6 @@ class StreamChannel:
         self._last_line = time.monotonic()
         self._connections_told = 0
         self._losses_told = 0
-        self._both_by: float | None = None
         self._events = select.epoll()
         try:
             self.incoming = Incoming(link, self._index, self._events, self.traffic, self._tell)
@@ -64,10 +64,13 @@ class StreamChannel:
             raise
         try:
             self.outgoing = Outgoing(link, self._index, self._events, self.traffic, self._tell)
+            self._patience = Timer()
         except OSError as error:
             self.incoming.close()
             self._events.close()
             raise ChannelError(f"{self.name}: {error.strerror}") from error
+        self._waiting_for_both = False
+        self._events.register(self._patience, select.EPOLLIN)
         if self.incoming.why_not_tied is not None:
             reason = self.incoming.why_not_tied
             self.warnings.append(f"{self.name}: {reason}, so connections are taken from any interface")
@@ -86,6 +89,7 @@ class StreamChannel:
         """Close all connections. Harmless a second time."""
         self.incoming.close()
         self.outgoing.close()
+        self._patience.close()
         self._events.close()
 
     def fileno(self) -> int:
@@ -110,7 +114,7 @@ class StreamChannel:
         if self.outgoing.connecting:
             self._attend()
         sent = self.outgoing.send(datagrams, first)
-        self._tell_of_changes(now)
+        self._tell_of_changes()
         return sent
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
@@ -126,7 +130,7 @@ class StreamChannel:
             arrived += self.incoming.accept(ran_dry=not from_peer)
             if self.incoming.connections != connections:
                 self.outgoing.hurry()
-        self._tell_of_changes(time.monotonic())
+        self._tell_of_changes(ready.pop(self._patience.fileno(), 0) != 0)
         return ([(messages, self._sender)] if messages else []), max(arrived, 1 if ready else 0)
 
     def interface_changed(self) -> None:
@@ -156,19 +160,23 @@ class StreamChannel:
                 self._index = self.outgoing.index = index
                 self.incoming.tie(index)
 
-    def _tell_of_changes(self, now: float) -> None:
-        """Count what is there again, or for the first time; of both connections together, if both return."""
+    def _tell_of_changes(self, waited: bool = False) -> None:
+        """Count what is there again, or for the first time.
+
+        Of both connections together, if both return; `waited` says that the one was waited for long enough.
+        """
         incoming, outgoing = self.incoming, self.outgoing
         renewed = incoming.connected and incoming.connections != self._connections_told
         restored = outgoing.connected and outgoing.losses != self._losses_told
-        if not renewed and not restored:
-            self._both_by = None
+        both = incoming.connected and outgoing.connected
+        if (renewed or restored) and not both and not waited:
+            if not self._waiting_for_both:
+                self._waiting_for_both = True
+                self._patience.start(_BOTH_SECONDS)
             return
-        if self._both_by is None:
-            self._both_by = now + _BOTH_SECONDS
-        if not (incoming.connected and outgoing.connected) and now < self._both_by:
-            return
-        self._both_by = None
+        if self._waiting_for_both:
+            self._waiting_for_both = False
+            self._patience.stop()
         if renewed:
             self._connections_told = incoming.connections
             self.renewals += 1
