@@ -19,10 +19,11 @@ from pyconntrack.channel.channel import ChannelError, LinkMissingError, LinkStat
 from pyconntrack.channel.datagram import SO_NO_CHECK, DatagramChannel
 from pyconntrack.channel.link_choice import LONGEST_HOLD
 from pyconntrack.channel.links import DedicatedLinks
+from pyconntrack.channel.open import open_link
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.queue import write_alive
-from testbed import Interface, Testbed, veth, wait_until
+from testbed import Interface, Testbed, loss, veth, wait_until
 
 PORT = 3780
 NAMES = ("sync0", "sync1", "sync2")
@@ -45,7 +46,7 @@ class Ends:
 
     def open(self, end: int, *links: Link) -> DedicatedLinks:
         with self.nodes[end].entered():
-            opened = DedicatedLinks(links, DatagramChannel, Random(1))
+            opened = DedicatedLinks(links, open_link, Random(1))
         self._stack.callback(opened.close)
         return opened
 
@@ -135,9 +136,7 @@ RUNNING, NO_CARRIER, DOWN = LinkStatus.RUNNING, LinkStatus.NO_CARRIER, LinkStatu
 
 
 @pytest.mark.parametrize("link_of", [udp, udp6, multicast])
-def test_another_link_takes_over_and_the_node_keeps_name(
-    ends: Ends, link_of: Callable[..., Link]
-) -> None:
+def test_another_link_takes_over_and_the_node_keeps_name(ends: Ends, link_of: Callable[..., Link]) -> None:
     joined = [ends.join(number) for number in range(2)]
     channels = [ends.open(end, link_of(end, 0), link_of(end, 1, True)) for end in range(2)]
     assert [channel.link.interface for channel in channels] == ["sync1", "sync1"]
@@ -352,3 +351,40 @@ def test_nothing_of_the_other_links_is_heard_before_what_waits_on_the_one_in_use
     other._choice.active = 1
     other.send(message(other, 100))
     assert [number for number, _ in receive(channel, 101)] == list(range(101))
+
+
+def test_what_a_stream_still_holds_does_not_come_after_newer_things(ends: Ends) -> None:
+    joined = [ends.join(number) for number in range(2)]
+    links = [
+        [udp(end, number, number == 0, transport=Transport.TCP) for number in range(2)] for end in range(2)
+    ]
+    channels = [ends.open(end, *links[end]) for end in range(2)]
+    heard: list[int] = []
+
+    def listen() -> None:
+        for end, channel in enumerate(channels):
+            with ends.nodes[end].entered():
+                for text, _ in channel.receive()[0]:
+                    heard.append(struct.unpack(">I", text[4:8])[0])
+
+    def connected() -> bool:
+        listen()
+        return all(
+            state.traffic.client_connected and state.traffic.server_connected
+            for channel in channels
+            for state in channel.links
+        )
+
+    wait_until(connected, 10.0, "all connections")
+    with loss(*joined[0], percent=100):
+        channels[0].send(message(channels[0], 1))
+        joined[0][1].down()
+        wait_states(channels[0], (NO_CARRIER, False), (RUNNING, True))
+        wait_states(channels[1], (DOWN, False), (RUNNING, True))
+    assert not channels[0].links[0].traffic.client_connected
+    with ends.nodes[0].entered():
+        channels[0].send(message(channels[0], 2))
+    joined[0][1].up()
+    wait_until(connected, 20.0, "all connections again", lambda: f"{[c.news() for c in channels]}")
+    wait_until(lambda: connected() and heard, 10.0, "the message")
+    assert heard == [2]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -104,7 +105,8 @@ def link_of(transport: str, number: int, index: int) -> UnicastLink | MulticastL
         return MulticastLink(
             LINKS[number], own, group=f"225.0.0.{50 + number}", port=PORT + number, buffer_size=ROOMY
         )
-    return UnicastLink(LINKS[number], own, peer, port=PORT + number, buffer_size=ROOMY)
+    kind: Literal["UDP", "TCP"] = "TCP" if transport == "tcp" else "UDP"
+    return UnicastLink(LINKS[number], own, peer, PORT + number, kind, buffer_size=ROOMY)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,7 @@ def took_over(node: Node, new: str, old: str) -> int:
     return log_of(node).count(f"device `{new}' becomes dedicated link in place of `{old}'")
 
 
-@pytest.mark.parametrize("transport", ["udp", "multicast"])
+@pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])
 def test_ftfw_loses_nothing_when_the_link_in_use_fails_under_load(field: TwoLinks, transport: str) -> None:
     with field.pair("ours", "ours", "FTFW", transport).running() as pair:
         wait_active(pair, "sync0")
@@ -228,7 +230,7 @@ def test_ftfw_loses_nothing_when_the_link_in_use_fails_under_load(field: TwoLink
         assert "resync requested" not in pair.logs()
 
 
-@pytest.mark.parametrize("transport", ["udp", "multicast"])
+@pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])
 def test_ftfw_loses_nothing_when_only_one_end_sees_the_failure(
     field: TwoLinks, switched_field: TwoLinks, transport: str
 ) -> None:
@@ -297,7 +299,7 @@ def links_down(failing: int, status: str) -> list[str]:
     return [f"UDP traffic device={name} status={word}:" for name, word in zip(LINKS, words, strict=True)]
 
 
-@pytest.mark.parametrize("transport", ["udp", "multicast"])
+@pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])
 def test_notrack_repairs_what_was_lost_on_the_way_to_the_other_link(field: TwoLinks, transport: str) -> None:
     with field.pair("ours", "ours", "NOTRACK", transport).running() as pair:
         pair.receiver.daemon.client("-n")

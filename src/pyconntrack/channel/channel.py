@@ -142,6 +142,10 @@ class LinkChannel(Channel, Protocol):
         """Bytes of the longest datagram that it takes."""
         ...
 
+    def abandon(self) -> None:
+        """Another link has taken over: what was sent and has not arrived is not to arrive later."""
+        ...
+
     def interface_changed(self) -> None:
         """Its interface came up, or is another one of the same name: what hangs on that is to be renewed."""
         ...

@@ -215,6 +215,9 @@ class DatagramChannel:
         self.tied = True
         return None
 
+    def abandon(self) -> None:
+        """What was sent is on the wire, or lost."""
+
     def interface_changed(self) -> None:
         """Look at once whether the interface was made anew, and fix anew where datagrams go."""
         self._next_look = 0.0

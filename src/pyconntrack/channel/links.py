@@ -327,6 +327,8 @@ class DedicatedLinks:
         gone_by = 0 if before.channel is None else before.channel.changes - self._changes_before
         self._changes += gone_by + 1
         self._changes_before = self._channel_changes()
+        if before.channel is not None and change.before != change.after:
+            before.channel.abandon()
         old, new = before.link.interface, self._members[change.after].link.interface
         match change.reason:
             case Reason.NONE_RUNS:

@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import socket
+import struct
 import time
 
 from pyconntrack.channel.channel import Traffic
@@ -35,6 +36,9 @@ _DISCARDED = 65536
 _SHUT = 0xFFFFFFFFFFFFFFFE
 
 _WATCHED = select.EPOLLIN | select.EPOLLRDHUP
+
+# struct linger, socket(7): a connection that is closed ends at once, by a reset.
+_RESET = struct.pack("=ii", 1, 0)
 
 
 class Outgoing:
@@ -97,6 +101,15 @@ class Outgoing:
             self._pause = _FIRST_PAUSE
             self._drop()
             self._connect()
+
+    def abandon(self) -> None:
+        """End the connection with all that has not arrived, and connect anew."""
+        if self._connection is not None and not self._connecting:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._drop()
+            self.losses += 1
+            self._pause = _FIRST_PAUSE
+            self._try_later()
 
     def send(self, datagrams: Datagrams, first: int) -> int:
         """Write from number `first` on. Returns the number of the first that must wait for room."""

@@ -133,6 +133,10 @@ class StreamChannel:
         self._tell_of_changes(ready.pop(self._patience.fileno(), 0) != 0)
         return ([(messages, self._sender)] if messages else []), max(arrived, 1 if ready else 0)
 
+    def abandon(self) -> None:
+        """Connect anew: what the old connection still holds would come after newer things."""
+        self.outgoing.abandon()
+
     def interface_changed(self) -> None:
         """Look at once whether the interface was made anew, and connect at once where no connection is."""
         self._next_look = 0.0
