@@ -75,6 +75,17 @@ def test_trouble_that_was_gone_for_long_is_told_at_once_and_soon_again() -> None
     assert log.at(check, 3060.0) == ["warning: 1 times"]
 
 
+def test_another_reason_is_told_at_once_and_once() -> None:
+    count, reason, log = Numbers(), Numbers(1), Lines()
+    check = Recurring(count, lambda times: f"{times} times for reason {reason()}", reason)
+    said = []
+    for second in range(1, 50):
+        count.value += 1
+        reason.value = 1 + second // 20 % 2
+        said += log.at(check, float(second))
+    assert said == ["warning: 1 times for reason 1", "warning: 19 times for reason 2"]
+
+
 def test_count_that_begins_anew_is_followed() -> None:
     count, log = Numbers(100), Lines()
     check = recurring(count)

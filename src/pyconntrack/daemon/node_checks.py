@@ -75,7 +75,11 @@ def _sending(node: Node) -> Check:
         reason = f": {os.strerror(number)}{_SEND_HINTS.get(number, '')}" if number else ""
         return f"{channel.name}: {_several(count, 'datagram')} not sent{reason}"
 
-    return Recurring(lambda: node.replicator.channel.traffic.send_errors, describe)
+    return Recurring(
+        lambda: node.replicator.channel.traffic.send_errors,
+        describe,
+        lambda: node.replicator.channel.traffic.last_send_error,
+    )
 
 
 def _strangers(node: Node) -> Check:

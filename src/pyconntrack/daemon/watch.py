@@ -35,12 +35,20 @@ class Check(Protocol):
 class Recurring:
     """What happens again and again: `count` is how often it has, `describe` says so many of it in one line.
 
-    A count that went back, as that of another link that is in use now, is where it goes on from.
+    A `reason` that was not told yet is told at once. A count that went back, as that of a link that was made
+    anew, is where it goes on from.
     """
 
-    def __init__(self, count: Callable[[], int], describe: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        count: Callable[[], int],
+        describe: Callable[[int], str],
+        reason: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._count = count
         self._describe = describe
+        self._reason = reason
+        self._reasons: set[int] = set()
         self._told = self._seen = count()
         self._changed = self._next = float("-inf")
         self._silence = SILENCE
@@ -54,12 +62,18 @@ class Recurring:
             # It is over, and what comes next is told at once.
             self._silence = SILENCE
             self._next = now
+            self._reasons.clear()
         self._told = min(self._told, count)
-        if count > self._told and now >= self._next:
-            reporter.warning(self._describe(count - self._told))
-            self._told = count
+        if count > self._told and (now >= self._next or self._reason() not in self._reasons):
+            self._tell(count, now, reporter)
+
+    def _tell(self, count: int, now: float, reporter: Reporter) -> None:
+        reporter.warning(self._describe(count - self._told))
+        self._told = count
+        if now >= self._next:
             self._next = now + self._silence
             self._silence = min(2 * self._silence, LONGEST_SILENCE)
+        self._reasons.add(self._reason())
 
 
 class Fullness:
