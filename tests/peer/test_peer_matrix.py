@@ -26,14 +26,14 @@ Case = tuple[Peers, Mode, Transport]
 
 PEERS: list[Peers] = [("ours", "ours"), ("ours", "C"), ("C", "ours")]
 MODES: list[Mode] = ["FTFW", "NOTRACK", "ALARM"]
-LINKS: list[Transport] = ["multicast", "udp"]
+LINKS: list[Transport] = ["multicast", "udp", "tcp"]
 IPV6: list[Case] = [
     (("ours", "C"), "FTFW", "udp6"),
     (("C", "ours"), "NOTRACK", "udp6"),
-    (("ours", "ours"), "ALARM", "udp6"),
     (("C", "ours"), "FTFW", "multicast6"),
-    (("ours", "ours"), "NOTRACK", "multicast6"),
     (("ours", "C"), "ALARM", "multicast6"),
+    (("C", "ours"), "FTFW", "tcp6"),
+    (("ours", "C"), "NOTRACK", "tcp6"),
 ]
 MATRIX: list[Case] = [*product(PEERS, MODES, LINKS), *IPV6]
 LARGE: list[Case] = [
@@ -41,6 +41,7 @@ LARGE: list[Case] = [
     (("ours", "C"), "FTFW", "multicast"),
     (("ours", "C"), "NOTRACK", "udp"),
     (("ours", "ours"), "ALARM", "udp"),
+    (("ours", "ours"), "FTFW", "tcp"),
 ]
 
 FLOWS = 1000
