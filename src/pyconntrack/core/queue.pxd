@@ -17,6 +17,7 @@ cdef class MessageQueue:
     cdef readonly uint64_t messages_sent
     cdef readonly uint32_t controls        # control messages that wait in either queue
     cdef readonly uint64_t forgotten       # messages that left a full resend queue without an acknowledgement
+    cdef public bint forgets               # a flow whose message is sent leaves the table
 
     cdef void push(self, uint32_t number, uint8_t kind) noexcept nogil
     cdef void push_expectations(self) noexcept nogil

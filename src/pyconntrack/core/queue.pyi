@@ -4,6 +4,7 @@ from pyconntrack.core.table import FlowTable
 
 class MessageQueue:
     resend_limit: int
+    forgets: bool
     messages_sent: int
     forgotten: int
     controls: int

@@ -109,7 +109,8 @@ cdef class MessageQueue:
         self.unlink(number)
         if self.table.at(number).flags & SLOT_CONTROL:
             self.controls -= 1
-        if self.table.at(number).flags & (SLOT_DEAD | SLOT_CONTROL):
+        if (self.table.at(number).flags & (SLOT_DEAD | SLOT_CONTROL)
+                or self.forgets and self.table.at(number).flags & SLOT_INDEXED):
             self.table.remove(number)
 
     def push_control(self, uint8_t flags, uint32_t first, uint32_t last):

@@ -94,12 +94,12 @@ cdef class StandbyCache(InternalCache):
                 if self.resyncing:
                     self.ended.add(identity(hash, event.id))
                 return True
-            if event.origin == self.port:
+            if self.port and event.origin == self.port:
                 number = self.find_living(event, hash)
                 if number != NONE and self.table.at(number).id == event.id:
                     self.table.at(number).flags &= ~SLOT_TOLD
             return False
-        if event.origin == self.port:
+        if self.port and event.origin == self.port:
             self.lend(event, now)
             return True
         # Whoever changes a lent flow by hand does not make its traffic come here.
@@ -168,20 +168,8 @@ cdef class StandbyCache(InternalCache):
 
     def learn(self, FlowBatch flows not None, uint32_t now):
         """Take what the kernel answered for `incomplete`, which is then empty."""
-        cdef Py_ssize_t i
-        cdef flow_t *flow
-        cdef uint32_t hash, number
         self.incomplete.clear()
-        with nogil:
-            for i in range(flows.length):
-                flow = &flows.flows[i]
-                hash = self.hash_flow(flow)
-                number = self.find_living(flow, hash)
-                if number == NONE or self.table.at(number).id != flow.id:
-                    continue
-                derive_nat(flow)
-                normalise(flow)
-                self.refresh(number, flow, now)
+        InternalCache.learn(self, flows, now)
 
     def flush(self):
         """As InternalCache does. What is lent stays lent."""
