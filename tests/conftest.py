@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testbed import PrivilegeError, Testbed, require_root
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from tests.peer.nodes import Field
 
 pytest_plugins = ["testbed.pytest_plugin"]
+
+# A property is not false because the machine is busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,15 @@ class Pool:
 
     def __init__(self, bed: Testbed, cases: Iterable[Case]) -> None:
         """Begins with `cases`, in this order, before anybody asks about them."""
+        begun = list(cases)
+        workers = WORKERS if begun else 1
         self._free: queue.SimpleQueue[Comparison] = queue.SimpleQueue()
-        self._comparisons = [Comparison(bed, C, OURS, f"worker-{number}") for number in range(WORKERS)]
+        self._comparisons = [Comparison(bed, C, OURS, f"worker-{number}") for number in range(workers)]
         for comparison in self._comparisons:
             self._free.put(comparison)
-        self._executor = ThreadPoolExecutor(WORKERS)
+        self._executor = ThreadPoolExecutor(workers)
         self._begun: dict[Case, Future[list[str]]] = {}
-        for case in cases:
+        for case in begun:
             if case not in self._begun:
                 self._begun[case] = self._executor.submit(self._differences, case)
 
