@@ -23,7 +23,6 @@ def not_yet() -> str:
 
 
 WARNED: dict[str, Configuration] = {
-    "`DisableInternalCache`": Configuration([LINK], mode="NOTRACK", mode_lines=["DisableInternalCache yes"]),
     "`ExpectationSync` with `DisableExternalCache`": Configuration(
         [LINK], mode="NOTRACK", mode_lines=["DisableExternalCache yes"], options=["ExpectationSync on"]
     ),

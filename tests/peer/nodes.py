@@ -180,6 +180,11 @@ class Pair:
         self._wait_lines(self.sender, "internal", internal_lines(self.sender.kernel()), end)
         self._wait_lines(self.receiver, "external", external_lines(self.expected()), end)
 
+    def wait_external(self, deadline: float = 30.0) -> None:
+        """Wait until the receiver's external cache shows the sender's table. `deadline` is in seconds."""
+        lines = external_lines(self.expected())
+        self._wait_lines(self.receiver, "external", lines, monotonic() + deadline)
+
     def _wait_lines(self, node: Node, cache: Cache, lines: list[bytes], end: float) -> None:
         what = f"{len(lines)} entries in the {cache} cache of {node.kind}'s {node.daemon.name}"
         # The count is asked for first, since it costs the daemon next to nothing.

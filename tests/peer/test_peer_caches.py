@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Nodes without an external cache: what the peer has goes straight into their kernels.
+"""Nodes without an external cache, and nodes without an internal one.
 
-Flows are made by hand in the sender's kernel. The receiver's kernel is to be as the sender's, and none of it
-is to go back.
+Flows are made by hand in the sender's kernel. Without an external cache the receiver's kernel is to be as the
+sender's, and none of it is to go back. Without an internal one the receiver is to have the same flows as ever.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
@@ -40,7 +41,10 @@ def wait_kernels_equal(pair: Pair) -> None:
     """Wait until the receiver's kernel has what the sender's has."""
 
     def found() -> list[str]:
-        return differences(pair.expected(), pair.receiver.kernel(), timeout_tolerance=60, ignoring=pair.lost)
+        expected, actual = pair.expected(), pair.receiver.kernel()
+        if len(expected) != len(actual):
+            return [f"{len(actual)} flows in place of {len(expected)}"]
+        return differences(expected, actual, timeout_tolerance=60, ignoring=pair.lost)
 
     wait_until(lambda: not found(), 30.0, "equal kernels", lambda: "\n".join([*found(), pair.logs()]))
 
@@ -80,3 +84,78 @@ def test_the_peers_flows_are_in_the_kernel_and_nowhere_else(pair: Pair) -> None:
     assert injected(sender) == [(0, 0)] * 3
     sender.flush_kernel()
     wait_until(lambda: len(receiver.kernel()) == 0, 30.0, "an empty kernel", pair.logs)
+
+
+def bypass(configuration: Configuration) -> None:
+    configuration.mode_lines = ["DisableInternalCache yes"]
+
+
+@pytest.fixture(params=PEERS, ids="-".join)
+def bypassing(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
+    """A pair whose sender keeps no internal cache."""
+    sender, receiver = request.param
+    pair = field.pair(sender, receiver, "NOTRACK", "udp")
+    bypass(pair.sender.configuration)
+    pair.sender.daemon.configure(pair.sender.configuration)
+    with pair.running():
+        yield pair
+
+
+def bypassed(node: Node) -> list[int]:
+    """How many events told of new flows, of changes and of ends, by `-s`."""
+    text = node.daemon.client("-s", "cache").stdout.partition("internal bypass:\n")[2].partition("\n\n")[0]
+    return [int(number) for number in re.findall(r":\s+(\d+)", text)]
+
+
+def test_events_reach_the_peer_without_a_cache_in_between(bypassing: Pair) -> None:
+    sender, receiver = bypassing.nodes
+    sender.create(varied_flows(FLOWS))
+    bypassing.wait_external()
+    change_all(sender)
+    bypassing.wait_external()
+    assert bypassed(sender) == [FLOWS, FLOWS, FLOWS // 3]
+    bypassing.check_commit()
+    if receiver.kind == "ours":
+        # The C daemon does not flush after a commit.
+        receiver.daemon.client("-f", "external")
+        sender.daemon.client("-B")
+        bypassing.wait_external()
+        receiver.daemon.client("-f", "external")
+    receiver.daemon.client("-n")
+    bypassing.wait_external()
+    sender.flush_kernel()
+    bypassing.wait_external()
+
+
+def test_a_node_without_an_internal_cache_shows_the_kernels_table(field: Field) -> None:
+    pair = field.pair("ours", "ours", "NOTRACK", "udp", bypass)
+    with pair.running():
+        pair.sender.create(varied_flows(FLOWS))
+        listed = pair.sender.namespace.run(["conntrack", "-L", "-f", "ipv4"]).stdout.splitlines()
+        listed += pair.sender.namespace.run(["conntrack", "-L", "-f", "ipv6"]).stdout.splitlines()
+        shown = pair.sender.daemon.client("-i").stdout.splitlines()
+        assert Counter(without_timeouts(shown)) == Counter(without_timeouts(listed))
+        assert pair.sender.daemon.client("-i", "-x").stdout.count("<flow>") == FLOWS
+        pair.sender.daemon.client("-f", "internal")
+        done = pair.sender.daemon.client("-R", check=False)
+        assert (done.returncode, "resync is unsupported in this mode" in done.stderr) == (1, True)
+        log = pair.sender.daemon.log()
+    assert "disabling internal cache" in log and "resync is unsupported in this mode" in log
+
+
+def without_timeouts(lines: list[str]) -> list[str]:
+    return [re.sub(r"^(\S+ +\d+) \d+ ", r"\1 ", line) for line in lines]
+
+
+def test_lost_events_are_made_up_for_by_telling_all(field: Field) -> None:
+    def small(configuration: Configuration) -> None:
+        bypass(configuration)
+        configuration.netlink_buffer_size = configuration.netlink_buffer_growth = 8192
+        configuration.general_lines = ["NetlinkOverrunResync yes"]
+
+    pair = field.pair("ours", "ours", "NOTRACK", "udp", small)
+    with pair.running():
+        pair.sender.create(varied_flows(20 * FLOWS))
+        overruns = re.search(r"netlink overrun:\s+(\d+)", pair.sender.daemon.client("-s", "runtime").stdout)
+        assert overruns is not None and int(overruns[1]) > 0
+        pair.wait_external()

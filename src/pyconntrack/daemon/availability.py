@@ -22,8 +22,6 @@ def without_effect(settings: Settings) -> list[str]:
     """What the settings say without effect, each as a warning."""
     sync = settings.sync
     warnings = []
-    if sync is not None and sync.disable_internal_cache:
-        warnings.append("DisableInternalCache is not available yet: the internal cache is kept")
     if sync is not None and sync.expectation_sync and sync.disable_external_cache:
         warnings.append(
             "ExpectationSync with DisableExternalCache is not available yet: "

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyconntrack.config import General
 from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.bypass import Bypass
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
@@ -46,6 +47,8 @@ _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
 # Seconds from one line of the log about lost events to the next one.
 _SILENCE = 60.0
+# Messages that may wait, where a dump becomes messages.
+_WAITING_MOST = 20_000
 # How often in a row a dump that seems to leave flows out is not believed. See _seems_whole.
 _DOUBTS = 3
 _DOUBTED_BELOW = 0.9
@@ -352,6 +355,11 @@ class KernelFollower:
             malformed += unread
             self.cache.merge_batch(batch, self._now())
             self.changed()
+            while isinstance(self.cache, Bypass) and self.cache.queue.waiting > _WAITING_MOST:
+                # Each flow of the table is a message, and they go out at their pace.
+                await asyncio.sleep(_PAUSE)
+                self._take_events(_EVENTS_PER_STEP)
+                self.changed()
             interrupted = interrupted or bool(found & INTERRUPTED)
             if number:
                 raise conntrack_error(number)

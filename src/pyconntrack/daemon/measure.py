@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pyconntrack.channel.channel import LinkState
 from pyconntrack.config import Transport
+from pyconntrack.core.bypass import Bypass
 from pyconntrack.core.counters import Counters
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -15,6 +16,7 @@ from pyconntrack.daemon.expectations import Expectations
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.statistics import (
+    BypassStatistics,
     CacheStatistics,
     InjectStatistics,
     LinkStatistics,
@@ -43,7 +45,7 @@ def measure(node: Node, uptime: int) -> Statistics:
         queues.append(QueueStatistics("rsqueue", queue.unacknowledged, queue.resend_limit, queue.forgotten))
     return Statistics(
         runtime=measure_runtime(node, uptime),
-        internal=measure_cache("internal", node.internal),
+        internal=_internal(node),
         external=_external(node),
         expect_internal=_internal_expectations(node.expectations),
         expect_external=_external_expectations(node.expectations),
@@ -58,6 +60,12 @@ def measure(node: Node, uptime: int) -> Statistics:
         if keeps
         else None,
     )
+
+
+def _internal(node: Node) -> CacheStatistics | BypassStatistics:
+    if not isinstance(node.internal, Bypass):
+        return measure_cache("internal", node.internal)
+    return BypassStatistics(node.internal.begun, node.internal.changed, node.internal.ended_flows)
 
 
 def _external(node: Node) -> CacheStatistics | InjectStatistics:

@@ -12,6 +12,7 @@ from pyconntrack.channel.channel import ChannelError, News
 from pyconntrack.channel.links import DedicatedLinks
 from pyconntrack.channel.open import open_link
 from pyconntrack.config import Mode, Settings, Sync
+from pyconntrack.core.bypass import Bypass
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.listing import list_text
@@ -24,6 +25,7 @@ from pyconntrack.daemon.expectations import Expectations
 from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.injection import Injection
 from pyconntrack.daemon.kernel_commands import KernelCommands
+from pyconntrack.daemon.kernel_listing import kernel_text
 from pyconntrack.daemon.measure import measure
 from pyconntrack.daemon.node_checks import checks_of_node
 from pyconntrack.daemon.replicator import Replicator
@@ -62,7 +64,7 @@ class Node:
         self.stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self.internal = _internal_cache(settings, sync)
+        self.internal = _internal_cache(settings, sync, reporter)
         self.expectations = (
             Expectations(settings, sync, self.internal, reporter, self._changed)
             if sync.expectation_sync
@@ -83,6 +85,11 @@ class Node:
         self.watch = Watch(reporter, checks_of_node(self))
         self._committing = asyncio.Lock()
         self._purge: asyncio.Task[None] | None = None
+
+    @property
+    def _bypasses(self) -> bool:
+        """There is no internal cache."""
+        return isinstance(self.internal, Bypass)
 
     def _open_injection(self) -> Injection | None:
         """In the place of an external cache, where it is disabled."""
@@ -117,7 +124,8 @@ class Node:
         self.replicator.start()
         if self.injection is not None:
             self.injection.start()
-        await self.follower.resync()
+        if not self._bypasses:
+            await self.follower.resync()
         if self.expectations is not None:
             await self.expectations.start()
         self.watch.start()
@@ -127,7 +135,7 @@ class Node:
 
     def _changed(self) -> None:
         # Until the kernel's whole table was read, what this node has is no measure for its peers.
-        self.session.says_digest = self.follower.populated
+        self.session.says_digest = self.follower.populated and not self._bypasses
         self.replicator.flush()
 
     async def stop_all(self) -> None:
@@ -152,6 +160,10 @@ class Node:
                     yield piece
             return
         external = cache is Cache.EXTERNAL
+        if self._bypasses and not external:
+            async for piece in kernel_text(xml):
+                yield piece
+            return
         flows = self.external.table if external else self.internal.table
         expires = self.sync.cache_timeout if external and self.sync.mode is Mode.ALARM else 0
         cursor = 0
@@ -206,7 +218,8 @@ class Node:
         if cache is Cache.EXTERNAL:
             self.reporter.notice("flushing external cache")
         if cache is not Cache.EXTERNAL:
-            self.follower.flush()
+            if not self._bypasses:
+                self.follower.flush()
             if self.expectations is not None:
                 self.expectations.flush_internal()
             self._changed()
@@ -224,11 +237,17 @@ class Node:
 
     async def resync_kernel(self, table: Table | None) -> None:
         if table is not Table.EXPECTATIONS:
-            if isinstance(self.internal, StandbyCache):
-                self.internal.take_over()
-            await self.kernel.resync()
+            await self._resync_flows()
         if (expectations := self._expectations_of(table)) is not None:
             await expectations.resync_kernel()
+
+    async def _resync_flows(self) -> None:
+        if self._bypasses:
+            self.reporter.notice("resync is unsupported in this mode")
+            raise CommandError("resync is unsupported in this mode: there is no internal cache")
+        if isinstance(self.internal, StandbyCache):
+            self.internal.take_over()
+        await self.kernel.resync()
 
     async def request_resync(self) -> None:
         self.reporter.notice("resync requested")
@@ -237,12 +256,19 @@ class Node:
 
     async def send_bulk(self) -> None:
         self.reporter.notice("sending bulk update")
+        self._tell_all()
         self.session.send_bulk()
         self.replicator.flush()
+
+    def _tell_all(self) -> None:
+        """Where there is no internal cache, a bulk is what the kernel has."""
+        if self._bypasses:
+            self.follower.resync_soon()
 
     def _report_bulk_asked_for(self) -> None:
         self.reporter.notice("resync requested by other node")
         self.reporter.notice("sending bulk update")
+        self._tell_all()
 
     def _report_news(self, news: News) -> None:
         (self.reporter.warning if news.trouble else self.reporter.notice)(news.text)
@@ -282,8 +308,11 @@ def _replication_of(settings: Settings, reporter: Reporter) -> Sync:
     return settings.sync
 
 
-def _internal_cache(settings: Settings, sync: Sync) -> InternalCache:
+def _internal_cache(settings: Settings, sync: Sync, reporter: Reporter) -> InternalCache:
     kind = StandbyCache if sync.disable_external_cache else InternalCache
+    if sync.disable_internal_cache:
+        reporter.notice("disabling internal cache")
+        kind = Bypass
     return kind(
         filter=event_filter(settings.general.filter),
         limit=settings.general.hash_limit or 0,
