@@ -287,6 +287,8 @@ WHOLE = [
     ("Helper { Type ftp inet4 tcp { } }", "1:19", 'expected "inet" or "inet6", found "inet4"'),
     ("Helper { Type ftp inet sctp { } }", "1:24", 'expected "tcp" or "udp", found "sctp"'),
     ("Helper { Type ftp inet tcp { QueueNum 65536 } }", "1:39", "expected a number from 0 to 65535"),
+    ("Helper { Type ftp inet udp { QueueNum 0 } }", "1:10", 'helper "ftp" is for tcp only'),
+    ("Helper { Type dhcpv6 inet6 tcp { QueueNum 0 } }", "1:10", 'helper "dhcpv6" is for udp only'),
     (
         "Helper { Type ftp inet tcp { QueueNum 0 Policy sip { ExpectMax 1 } } }",
         "1:41",

@@ -39,11 +39,14 @@ class Scene:
     def wait_equal(self) -> None:
         self.pair.wait_equal(DEADLINE)
 
-    def wait_logged(self, node: Node, pattern: str) -> re.Match[str]:
+    def wait_logged(self, node: Node, pattern: str) -> None:
         """Wait until a line of a node's log matches."""
         expression = re.compile(pattern)
-        return wait_until(
-            lambda: expression.search(node.daemon.log()), DEADLINE, f"{pattern} in the log", self.pair.logs
+        wait_until(
+            lambda: expression.search(node.daemon.log()) is not None,
+            DEADLINE,
+            f"{pattern} in the log",
+            self.pair.logs,
         )
 
     def check_alive(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import pytest
 
@@ -86,12 +87,12 @@ def struck(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
         require_root()
     except PrivilegeError as error:
         pytest.skip(str(error))
-    chosen = [item.callspec.params["name"] for item in request.session.items if _is_of_table(item)]
+    chosen = [str(item.callspec.params["name"]) for item in request.session.items if _is_of_table(item)]
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         yield {name: threads.submit(strike, TABLE[name]) for name in chosen}
 
 
-def _is_of_table(item: pytest.Item) -> bool:
+def _is_of_table(item: pytest.Item) -> TypeGuard[pytest.Function]:
     return isinstance(item, pytest.Function) and item.function is test_after_the_fault_all_is_well_and_told
 
 

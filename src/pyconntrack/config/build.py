@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyconntrack.model.names import Protocol
+from pyconntrack.model.userspace_helper import protocols_of_helper
+
 from .build_filter import build_filter
 from .build_link import build_links
 from .problems import Report
@@ -185,6 +188,10 @@ def _helper(body: Body, report: Report) -> Helper:
             report.error(
                 entry.word, f'a second "Type" for this helper: the first is in line {line}; remove one'
             )
+        carriers = protocols_of_helper(name)
+        if protocol not in carriers:
+            known = " and ".join(sorted(Protocol(number).name.lower() for number in carriers))
+            report.error(entry.word, f'helper "{name}" is for {known} only')
         given = entry.body.fields(HelperType)
         queue = entry.body.last("QueueNum")
         if queue is None:

@@ -8,13 +8,14 @@ what is taken with a warning because the daemon does its work all the same, in a
 from __future__ import annotations
 
 from pyconntrack.config import Settings
+from pyconntrack.daemon.userspace_helpers import helper_warnings
 
 
 def refusals(settings: Settings) -> list[str]:
     """Why the daemon does not start with these settings; empty where it does."""
     sync = settings.sync
     if sync is None:
-        return [] if settings.stats is not None else ["the configuration has no section Sync or Stats"]
+        return [] if settings.stats is not None else [_nothing_to_do(settings)]
     return []
 
 
@@ -27,6 +28,10 @@ def without_effect(settings: Settings) -> list[str]:
             "ExpectationSync with DisableExternalCache is not available yet: "
             "the expectations of other nodes are not taken"
         )
+    return warnings + helper_warnings(settings.helper)
+
+
+def _nothing_to_do(settings: Settings) -> str:
     if settings.helper is not None:
-        warnings.append("the section Helper is not available yet: no helper is set up")
-    return warnings
+        return "the configuration has a section Helper alone, without Sync or Stats there is nothing to do"
+    return "the configuration has no section Sync or Stats"

@@ -67,6 +67,11 @@ KNOWN_HELPERS = tuple(_KNOWN)
 """The helpers that conntrackd 1.4.7 brings."""
 
 
+def protocols_of_helper(name: str) -> frozenset[int]:
+    """The layer 4 protocols that one of KNOWN_HELPERS reads."""
+    return frozenset(_KNOWN[name].protocols)
+
+
 def known_helper(name: str, family: int, protocol: int) -> UserspaceHelper | None:
     """A helper of conntrackd, as nfct 1.4.7 describes it to the kernel; None where it has none such."""
     known = _KNOWN.get(name)
