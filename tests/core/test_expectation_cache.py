@@ -7,11 +7,13 @@ from collections.abc import Collection
 
 import pytest
 
+from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_cache import ExternalExpectations, InternalExpectations
 from pyconntrack.core.expectation_listing import list_expectations, list_text
 from pyconntrack.core.expectation_wire import encode
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.listing import list_flows
 from pyconntrack.core.table import FlowTable
 from tests.core.support_expectation_wire import DESTROY, NEW, UPDATE, Values, batch_of, ftp, ftp_body, tcp4
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow
@@ -310,3 +312,31 @@ def test_a_hostile_node_fills_no_more_than_the_limit() -> None:
     for number in range(300):
         others.apply(NEW, ftp_body(number), 0, 0)
     assert (len(others), others.counters.create_failed) == (100, 200)
+
+
+# What no event tells of the masters.
+
+
+def test_translated_masters_are_to_be_asked_for() -> None:
+    own = Own()
+    nat = (1, tcp4("0.0.0.0", "0.0.0.0", 50001, 0))
+    own.event(BEGUN, ftp(1, nat=nat), ftp(2), ftp(3, nat=nat, helper="sip"))
+    own.event(ENDED, ftp(1, nat=nat))
+    own.dump(ftp(4, nat=nat))
+    masters = own.expectations.masters
+    assert [masters.unpack(index)["original"][4] for index in range(len(masters))] == [40001, 40003]
+
+
+def test_what_the_kernel_answers_for_a_flow_is_told() -> None:
+    cache = InternalCache()
+    flow = KernelFlow(FlowTuple(bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), UDP, (1, 53)), 1)
+    cache.follow(event(flow, True, ()), 0)
+    send_some(cache.queue, 0, 0)
+    batch = FlowBatch()
+    list_flows(cache.table, batch, 0)
+    answer = batch.unpack(0)
+    for id_, told in ((flow.id + 1, 0), (flow.id, 1), (flow.id, 0)):
+        answers = FlowBatch()
+        answers.pack({**answer, "id": id_, "sequence_adjust_reply": (5, 4, 8)})
+        cache.learn(answers, 0)
+        assert len(send_some(cache.queue, 1, 0)) == told

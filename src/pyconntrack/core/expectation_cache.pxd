@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.counters cimport Counters
 from pyconntrack.core.expectation_batch cimport ExpectationBatch
 from pyconntrack.core.expectation_record cimport expectation_t
@@ -20,6 +21,7 @@ cdef class InternalExpectations:
     cdef readonly uint64_t filtered        # of helpers that are not replicated, and of other zones
     cdef readonly uint64_t malformed       # that lack a tuple
     cdef readonly uint32_t earliest        # when the first of them ends; 0xffffffff for never
+    cdef readonly FlowBatch masters        # translated flows, whose sequence numbers may be adjusted since it was cleared
     cdef uint16_t epoch                    # of the last dump
     cdef bint dumping
     cdef char helpers[64][16]
@@ -33,6 +35,7 @@ cdef class InternalExpectations:
                       uint32_t now) noexcept nogil
     cdef void end(self, const expectation_t *e) noexcept nogil
     cdef void kill(self, uint32_t number) noexcept nogil
+    cdef note_master(self, const expectation_t *e)
     cdef void note_end(self, const expectation_t *e, uint32_t now) noexcept nogil
 
 cdef class ExternalExpectations:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from collections.abc import Collection
 
+from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.counters import Counters
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.queue import MessageQueue
@@ -14,6 +15,7 @@ class InternalExpectations:
     filtered: int
     malformed: int
     earliest: int
+    masters: FlowBatch
     def __init__(
         self, table: FlowTable, queue: MessageQueue, *, limit: int = 0, helpers: Collection[str] = ()
     ) -> None: ...

@@ -13,12 +13,13 @@ ends it, but not where events were lost, nor of those whose master began while n
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
+from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.counters cimport Counters
 from pyconntrack.core.expectation_batch cimport ExpectationBatch
 from pyconntrack.core.expectation_record cimport *
 from pyconntrack.core.expectation_wire cimport decode_expectation_body, encode_expectation_body, expectation_key
 from pyconntrack.core.queue cimport MessageQueue
-from pyconntrack.core.record cimport EVENT_DESTROY
+from pyconntrack.core.record cimport BIT_ORIGINAL, EVENT_DESTROY, clear_flow, flow_t, put
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport BODY_MAX, TYPE_EXPECT_DESTROY, TYPE_EXPECT_NEW, TYPE_EXPECT_UPDATE, WIRE_OK
 
@@ -54,6 +55,7 @@ cdef class InternalExpectations:
         self.table = table
         self.queue = queue
         self.counters = Counters()
+        self.masters = FlowBatch()
         self.limit = limit if limit else UNLIMITED
         self.earliest = NEVER
         self.epoch = 1
@@ -187,6 +189,15 @@ cdef class InternalExpectations:
         """Take expectations of the dump that began with begin_dump."""
         self.take(batch, True, now)
 
+    cdef note_master(self, const expectation_t *e):
+        """A helper that translates an expectation changes what its master says, and the length of it; no event tells of that."""
+        cdef flow_t *flow
+        if expectation_has(e, EXPECTATION_NAT):
+            flow = self.masters.append()
+            clear_flow(flow)
+            flow.original = e.master
+            put(flow, BIT_ORIGINAL)
+
     cdef take(self, ExpectationBatch batch, bint dump, uint32_t now):
         cdef Py_ssize_t i
         cdef const expectation_t *e
@@ -201,6 +212,8 @@ cdef class InternalExpectations:
                 self.end(e)
             else:
                 self.store(e, dump, now)
+                if not dump:
+                    self.note_master(e)
 
     def begin_dump(self):
         """Before the kernel is asked for all expectations. No event is to be followed until end_dump."""

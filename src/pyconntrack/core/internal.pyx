@@ -333,6 +333,23 @@ cdef class InternalCache:
             for i in range(batch.length):
                 self.merge(&batch.flows[i], self.hash_flow(&batch.flows[i]), now)
 
+    def learn(self, FlowBatch flows not None, uint32_t now):
+        """Take living flows that are known as the kernel answered for them: events do not tell of all that changes."""
+        cdef Py_ssize_t i
+        cdef flow_t *flow
+        cdef key_t key
+        cdef uint32_t number
+        with nogil:
+            for i in range(flows.length):
+                flow = &flows.flows[i]
+                flow_key(flow, &key)
+                number = self.table.find(&key, self.table.hash_key(&key))
+                if number == NONE or self.table.at(number).flags & SLOT_DEAD or self.table.at(number).id != flow.id:
+                    continue
+                derive_nat(flow)
+                normalise(flow)
+                self.refresh(number, flow, now)
+
     def begin_resync(self):
         """Before the kernel is asked for a dump, and with no event waiting: from now on events take precedence over it."""
         self.epoch = 1 if self.epoch == 0xffff else self.epoch + 1

@@ -5,6 +5,9 @@ The kernel tells of the begin and the end of an expectation, whatever ends it, w
 that were lost; masters that began while nobody listened (unless net.netfilter.nf_conntrack_events is 1); and
 a timeout that a helper extends. So all expectations, which are few, are read again after an overrun, when
 one should have ended by what is known of it, and every few seconds as long as there are such masters.
+
+Nor does it tell how the sequence numbers of a flow are adjusted since its helper translated what it said: the
+master of each translated expectation is asked for.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from pyconntrack.config import General
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_cache import InternalExpectations
 from pyconntrack.core.expectation_codec import receive_expectations, table_request
+from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
+from pyconntrack.core.requests import RequestBatch
 from pyconntrack.daemon.follower import readable
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.kernel.changing import QUESTION_BYTES, reread
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
 from pyconntrack.kernel.expectations import DATAGRAM_SIZE, DATAGRAMS, DUMP_ATTEMPTS, GET, NLM_F_DUMP
 from pyconntrack.kernel.socket import (
@@ -37,6 +43,8 @@ _STEP = 256
 _PAUSE = 0.002
 # Seconds between two looks for what is overdue.
 _TICK = 5.0
+# Seconds from an expectation's event until its master is asked for: by then the helper has done its work.
+_MANGLED = 0.01
 # Seconds until all is read again after an overrun.
 _PROMPT = 1.0
 
@@ -44,23 +52,23 @@ _PROMPT = 1.0
 class ExpectationFollower:
     """The way from the kernel's expectations to the internal cache.
 
-    `changed` is called when the cache may have changed, `unheard` says whether there may be masters of which
-    the kernel does not tell. Only start() and resync() raise, ConntrackError.
+    `flows` is the cache of their masters, `changed` is called when one of both may have changed. Only start()
+    and resync() raise, ConntrackError.
     """
 
     def __init__(
         self,
         cache: InternalExpectations,
+        flows: InternalCache,
         general: General,
         reporter: Reporter,
         changed: Callable[[], None],
-        unheard: Callable[[], bool],
     ) -> None:
         self.cache = cache
+        self.flows = flows
         self.general = general
         self.reporter = reporter
         self.changed = changed
-        self.unheard = unheard
         self.overruns = 0
         self._flushes = 0
         self._batch = ExpectationBatch()
@@ -125,7 +133,22 @@ class ExpectationFollower:
         self.cache.follow(self._batch, self._now())
         if number == errno.ENOBUFS:
             self._overrun()
+        if len(self.cache.masters) and "masters" not in self._timers:
+            self._timers["masters"] = self._loop.call_later(_MANGLED, self._read_masters)
         return len(self._batch)
+
+    def _read_masters(self) -> None:
+        """Learn how the sequence numbers of translated masters are adjusted."""
+        del self._timers["masters"]
+        try:
+            with ConntrackSocket() as questions:
+                answers = reread(questions, self.cache.masters, RequestBatch(QUESTION_BYTES))
+            self.flows.learn(answers, self._now())
+        except OSError as error:
+            self.reporter.error(f"cannot read the masters of expectations: {error}")
+        finally:
+            self.cache.masters.clear()
+        self.changed()
 
     def _now(self) -> int:
         return int(self._loop.time())
@@ -148,7 +171,7 @@ class ExpectationFollower:
     def _tick(self) -> None:
         self._tick_later()
         polls = self.general.poll_seconds is not None
-        if (polls or self.cache.overdue(self._now()) or self.unheard()) and not self._resyncing.locked():
+        if (polls or self.cache.overdue(self._now()) or self.flows.unheard) and not self._resyncing.locked():
             self._resync_soon()
 
     def _resync_soon(self) -> None:

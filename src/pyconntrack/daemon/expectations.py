@@ -60,9 +60,7 @@ class Expectations:
             helpers=named if isinstance(named, frozenset) else (),
         )
         self.external = ExternalExpectations(limit=limit)
-        self.follower = ExpectationFollower(
-            self.internal, settings.general, reporter, changed, lambda: internal.unheard > 0
-        )
+        self.follower = ExpectationFollower(self.internal, internal, settings.general, reporter, changed)
         self._age = sync.cache_timeout if sync.mode is Mode.ALARM else 0
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
