@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import pyconntrack.channel.links as links_module
 from pyconntrack.channel.channel import ChannelError, LinkMissingError, LinkStatus
 from pyconntrack.channel.datagram import SO_NO_CHECK, DatagramChannel
 from pyconntrack.channel.link_choice import LONGEST_HOLD
@@ -46,7 +47,7 @@ class Ends:
 
     def open(self, end: int, *links: Link) -> DedicatedLinks:
         with self.nodes[end].entered():
-            opened = DedicatedLinks(links, open_link, Random(1))
+            opened = DedicatedLinks(links, open_link, Random(1), silence_is_failure=True)
         self._stack.callback(opened.close)
         return opened
 
@@ -388,3 +389,37 @@ def test_what_a_stream_still_holds_does_not_come_after_newer_things(ends: Ends) 
     wait_until(connected, 20.0, "all connections again", lambda: f"{[c.news() for c in channels]}")
     wait_until(lambda: connected() and heard, 10.0, "the message")
     assert heard == [2]
+
+
+@pytest.mark.parametrize("link_of", [udp, multicast])
+def test_a_link_that_carries_nothing_although_it_runs_is_left(
+    ends: Ends, link_of: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "SILENCE", 0.5)
+    monkeypatch.setattr(links_module, "_TRY_ALL", 0.05)
+    joined = [ends.join(number) for number in range(2)]
+    channels = [ends.open(end, link_of(end, 0, True), link_of(end, 1)) for end in range(2)]
+    number = 0
+    names: list[set[str]] = [set(), set()]
+
+    def talk() -> bool:
+        nonlocal number
+        number += 1
+        for end, channel in enumerate(channels):
+            with ends.nodes[end].entered():
+                channel.send(message(channel, number))
+                names[end] |= {sender for _, sender in channel.receive()[0]}
+        return all(names)
+
+    def on_second() -> bool:
+        talk()
+        return all(channel.link.interface == "sync1" for channel in channels)
+
+    wait_until(talk, 10.0, "the first messages")
+    with loss(*joined[0], percent=100):
+        wait_until(on_second, 20.0, "the second link", lambda: f"{[states(c) for c in channels]}")
+        before = channels[0].links[0].traffic.packets_sent
+        for _ in range(20):
+            assert on_second()
+        assert channels[0].links[0].traffic.packets_sent == before
+    assert [len(heard) for heard in names] == [1, 1]

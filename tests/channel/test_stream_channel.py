@@ -319,8 +319,11 @@ def test_while_there_is_no_peer_datagrams_are_lost_and_it_is_found_when_it_comes
                 # Nothing is sent meanwhile.
                 attend_until(channel, lambda: channel.traffic.client_connected, "a connection")
                 connection = peer.accept()
-                peer.connect()
+                other = peer.connect()
                 attend_until(channel, connected(channel), "both connections")
+                assert channel.renewals == restart
+                other.send(alives(1, 1))
+                receive(channel, 8)
                 assert channel.renewals == restart + 1
                 # Of the first connection: what was sent before it is lost, too.
                 assert channel.changes == restart + 1

@@ -36,7 +36,7 @@ LINKS = ("sync0", "sync1")
 PORT = 3780
 
 EVENTS_PER_SECOND = 2_000 if in_user_namespace() else 20_000
-SECONDS = 3.0
+SECONDS = 2.0
 STEP = 0.01
 
 
@@ -193,6 +193,25 @@ def wait_active(pair: Pair, interface: str) -> None:
     )
 
 
+def greeted(pair: Pair) -> None:
+    """Wait until both have answered the other one's HELLO, at which a C node forgets what it has sent."""
+    counts = [packets_received(node) for node in pair.nodes]
+    wait_until(
+        lambda: all(
+            packets_received(node) >= count + 2 for node, count in zip(pair.nodes, counts, strict=True)
+        ),
+        10.0,
+        "the nodes' greetings",
+        pair.logs,
+    )
+
+
+def packets_received(node: Node) -> int:
+    """Over all links."""
+    lines = node.daemon.client("-s", "link").stdout.splitlines()
+    return sum(int(line.split()[3]) for line in lines if "Pckts recv" in line)
+
+
 def log_of(node: Node) -> str:
     """Its log file, where each line of this pair stands once."""
     return node.daemon.log_file.read_text()
@@ -297,6 +316,20 @@ def links_down(failing: int, status: str) -> list[str]:
     words = ["RUNNING role=ACTIVE"] * len(LINKS)
     words[failing] = f"{status} role=BACKUP"
     return [f"UDP traffic device={name} status={word}:" for name, word in zip(LINKS, words, strict=True)]
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [("ours", "ours"), ("ours", "C"), ("C", "ours")])
+def test_a_link_that_carries_nothing_although_it_runs_is_left(
+    field: TwoLinks, sender: Kind, receiver: Kind
+) -> None:
+    with field.pair(sender, receiver, "FTFW", "udp").running() as pair:
+        pair.sender.create(plain_tcp_flows(100))
+        pair.wait_equal()
+        greeted(pair)
+        with loss(*field.ends[0], percent=100):
+            pair.sender.create(plain_tcp_flows(100, first=1000))
+            pair.wait_equal()
+            wait_active(pair, "sync1")
 
 
 @pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])

@@ -102,7 +102,7 @@ class Channel(Protocol):
 
     @property
     def renewals(self) -> int:
-        """How often the peer began to send over a new connection: what it had sent may be lost."""
+        """How often the peer began to send over a new connection, and can be asked for what is lost."""
         ...
 
     def news(self) -> list[News]:

@@ -8,6 +8,7 @@ what had arrived by the older one is taken first.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -94,7 +95,7 @@ class Incoming:
             messages = reader.receive(self._connection.fileno())
         except OSError as error:
             traffic.receive_errors += 1
-            self._lose(f"{error.strerror}")
+            self._lose(os.strerror(error.errno or 0))
             return b""
         self.received += reader.received
         if messages:

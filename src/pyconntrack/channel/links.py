@@ -7,6 +7,7 @@ descriptor that a reader waits at is readable for a datagram on any link and for
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,10 @@ from pyconntrack.core.datagrams import Datagrams
 _TRY_AGAIN = 1.0
 # What waits on the other links was sent after what waits on the one in use, unless that one never runs dry.
 _LOOKS_AT_ONE = 256
+# Seconds without a word of any node, after which what is sent goes over all links now and then: the one in
+# use may carry nothing although it has its carrier.
+SILENCE = 3.0
+_TRY_ALL = 0.2
 _COUNTERS = (
     "bytes_sent",
     "bytes_received",
@@ -60,11 +65,17 @@ class DedicatedLinks:
     """The links as one channel. Raises ChannelError where they cannot be set up.
 
     `open_link` makes the channel of one link. Where there are several, one whose interface or address is
-    missing is waited for; at least one must be there.
+    missing is waited for; at least one must be there. `silence_is_failure`: a node that lives says something
+    at least once a second.
     """
 
     def __init__(
-        self, links: Sequence[Link], open_link: Callable[[Link], LinkChannel], random: Random
+        self,
+        links: Sequence[Link],
+        open_link: Callable[[Link], LinkChannel],
+        random: Random,
+        *,
+        silence_is_failure: bool = False,
     ) -> None:
         self.warnings: list[str] = []
         self._open_link = open_link
@@ -77,6 +88,9 @@ class DedicatedLinks:
         self._changes_before = 0
         self._looks_at_one = 0
         self._next_try = 0.0
+        self._last_heard = time.monotonic()
+        self._silence = SILENCE if silence_is_failure else math.inf
+        self._next_to_all = 0.0
         self._closed = False
         self._epoll = select.epoll()
         try:
@@ -158,12 +172,24 @@ class DedicatedLinks:
         return Datagrams(size, count)
 
     def send(self, datagrams: Datagrams, first: int = 0) -> int:
-        self._open_missing(time.monotonic())
+        now = time.monotonic()
+        self._open_missing(now)
+        if now - self._last_heard >= self._silence:
+            self._send_to_others(datagrams, first, now)
         channel = self._active.channel
         if channel is None:
             self._active.traffic.send_errors += len(datagrams) - first
             return len(datagrams)
         return channel.send(datagrams, first)
+
+    def _send_to_others(self, datagrams: Datagrams, first: int, now: float) -> None:
+        """Send over the links that are not in use. Whoever hears it will answer there."""
+        if now < self._next_to_all:
+            return
+        self._next_to_all = now + _TRY_ALL
+        for member in self._members:
+            if member is not self._active and member.runs and member.channel is not None:
+                member.channel.send(datagrams, first)
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
         now = time.monotonic()
@@ -174,6 +200,7 @@ class DedicatedLinks:
         arrived = self._receive_from(self._choice.active, ready, accepted, now)
         if arrived >= DATAGRAMS_AT_ONCE and self._looks_at_one < _LOOKS_AT_ONE:
             self._looks_at_one += 1
+            self._last_heard = now
             return accepted, arrived
         self._looks_at_one = 0
         active = self._choice.active
@@ -183,6 +210,8 @@ class DedicatedLinks:
                 arrived += self._receive_from(number, ready, accepted, now)
                 if any(_is_message(datagram) for datagram, _ in accepted[taken:]):
                     self._obey(self._choice.hear(number, now))
+        if accepted:
+            self._last_heard = now
         return accepted, arrived
 
     def close(self) -> None:

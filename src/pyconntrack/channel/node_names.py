@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 # So many messages may have been lost since a node was last heard on another link.
 REACH = 1 << 15
+# So many may have come by another link already: a node that hears nobody sends the same over several.
+TWICE = 1 << 10
 # Seconds for which a message by the link that was left may still come after one by the new one.
 LATE = 1.0
 # So many times within so many seconds, numbers at two places of one node must not go on with each other.
@@ -122,4 +124,4 @@ def _starts(datagram: bytes) -> bool:
 
 
 def _goes_on(last: int, number: int) -> bool:
-    return 0 < (number - last) & 0xFFFFFFFF <= REACH
+    return (number - last + TWICE) & 0xFFFFFFFF <= REACH + TWICE

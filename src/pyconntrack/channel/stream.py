@@ -69,7 +69,8 @@ class StreamChannel:
             self.incoming.close()
             self._events.close()
             raise ChannelError(f"{self.name}: {error.strerror}") from error
-        self._waiting_for_both = False
+        self._waiting = False
+        self._renewal_due = False
         self._events.register(self._patience, select.EPOLLIN)
         if self.incoming.why_not_tied is not None:
             reason = self.incoming.why_not_tied
@@ -130,7 +131,7 @@ class StreamChannel:
             arrived += self.incoming.accept(ran_dry=not from_peer)
             if self.incoming.connections != connections:
                 self.outgoing.hurry()
-        self._tell_of_changes(ready.pop(self._patience.fileno(), 0) != 0)
+        self._tell_of_changes(ready.pop(self._patience.fileno(), 0) != 0, bool(messages))
         return ([(messages, self._sender)] if messages else []), max(arrived, 1 if ready else 0)
 
     def abandon(self) -> None:
@@ -164,29 +165,32 @@ class StreamChannel:
                 self._index = self.outgoing.index = index
                 self.incoming.tie(index)
 
-    def _tell_of_changes(self, waited: bool = False) -> None:
+    def _tell_of_changes(self, waited: bool = False, heard: bool = False) -> None:
         """Count what is there again, or for the first time.
 
-        Of both connections together, if both return; `waited` says that the one was waited for long enough.
+        The peer can send once something is `heard` of it: its connection is there before it knows.
+        `waited` says that its connection was waited for long enough.
         """
         incoming, outgoing = self.incoming, self.outgoing
-        renewed = incoming.connected and incoming.connections != self._connections_told
+        if incoming.connections != self._connections_told:
+            self._connections_told = incoming.connections
+            self._renewal_due = True
         restored = outgoing.connected and outgoing.losses != self._losses_told
-        both = incoming.connected and outgoing.connected
-        if (renewed or restored) and not both and not waited:
-            if not self._waiting_for_both:
-                self._waiting_for_both = True
+        if restored and not incoming.connected and not waited:
+            if not self._waiting:
+                self._waiting = True
                 self._patience.start(_BOTH_SECONDS)
             return
-        if self._waiting_for_both:
-            self._waiting_for_both = False
+        if self._waiting:
+            self._waiting = False
             self._patience.stop()
-        if renewed:
-            self._connections_told = incoming.connections
-            self.renewals += 1
         if restored:
             self._losses_told = outgoing.losses
+            self._renewal_due = True
             self.changes += 1
+        if self._renewal_due and heard and outgoing.connected:
+            self._renewal_due = False
+            self.renewals += 1
 
     def _tell(self, text: str, trouble: bool) -> None:
         now = time.monotonic()

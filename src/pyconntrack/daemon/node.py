@@ -11,7 +11,7 @@ from random import Random
 from pyconntrack.channel.channel import ChannelError, News
 from pyconntrack.channel.links import DedicatedLinks
 from pyconntrack.channel.open import open_link
-from pyconntrack.config import Mode, Settings, Sync
+from pyconntrack.config import Mode, Settings, Sync, Transport
 from pyconntrack.core.bypass import Bypass
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
@@ -109,7 +109,9 @@ class Node:
 
     def _open_links(self) -> DedicatedLinks:
         try:
-            links = DedicatedLinks(self.sync.links, open_link, Random())
+            links = DedicatedLinks(
+                self.sync.links, open_link, Random(), silence_is_failure=self.sync.mode is not Mode.ALARM
+            )
         except ChannelError:
             self.control.unbind()
             raise
@@ -317,10 +319,16 @@ def _internal_cache(settings: Settings, sync: Sync, reporter: Reporter) -> Inter
         filter=event_filter(settings.general.filter),
         limit=settings.general.hash_limit or 0,
         buckets=settings.general.hash_size,
-        resend_limit=sync.resend_queue_size if sync.mode is Mode.FTFW else 0,
+        resend_limit=sync.resend_queue_size if _tells_again(sync) else 0,
         timeouts=sync.commit_timeout is None,
         window_scale=sync.tcp_window_tracking,
     )
+
+
+def _tells_again(sync: Sync) -> bool:
+    """Whether what was sent is kept for a while: for a peer that lacks it, or a connection that ends."""
+    over_tcp = any(link.transport is Transport.TCP for link in sync.links)
+    return sync.mode is Mode.FTFW or (sync.mode is Mode.NOTRACK and over_tcp)
 
 
 def _session(sync: Sync, internal: InternalCache, external: ExternalCache, now: float) -> Session:
