@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pyconntrack.channel.channel import LinkState
-from pyconntrack.config import Transport
+from pyconntrack.config import Mode, Transport
 from pyconntrack.core.bypass import Bypass
 from pyconntrack.core.counters import Counters
 from pyconntrack.core.external import ExternalCache
@@ -39,10 +39,11 @@ _TRANSPORTS = {Transport.MULTICAST: "multicast", Transport.UDP: "UDP", Transport
 def measure(node: Node, uptime: int) -> Statistics:
     """All of a node's numbers at this moment; `uptime` in seconds."""
     queue = node.internal.queue
-    keeps = queue.resend_limit > 0
+    acknowledged = node.sync.mode is Mode.FTFW
+    unacknowledged = queue.unacknowledged if acknowledged else 0
     queues = [QueueStatistics("txqueue", queue.waiting, _UNLIMITED), QueueStatistics("errorq", 0, 128)]
-    if keeps:
-        queues.append(QueueStatistics("rsqueue", queue.unacknowledged, queue.resend_limit, queue.forgotten))
+    if acknowledged:
+        queues.append(QueueStatistics("rsqueue", unacknowledged, queue.resend_limit, queue.forgotten))
     return Statistics(
         runtime=measure_runtime(node, uptime),
         internal=_internal(node),
@@ -51,13 +52,13 @@ def measure(node: Node, uptime: int) -> Statistics:
         expect_external=_external_expectations(node.expectations),
         network=_network(node),
         links=[_link(state) for state in node.links.links],
-        queue_nodes=queue.waiting + queue.unacknowledged,
+        queue_nodes=queue.waiting + unacknowledged,
         queues=queues,
         resend_queue=[
             QueuedMessage(sequence, flags if flags else None)
             for sequence, flags in queue.list_resend(_RESEND_QUEUE_SHOWN)
         ]
-        if keeps
+        if acknowledged
         else None,
     )
 

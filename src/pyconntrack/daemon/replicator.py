@@ -71,12 +71,7 @@ class Replicator:
     def flush(self) -> None:
         """Send what may go out now."""
         now = self._loop.time()
-        if self.channel.changes != self._changes:
-            self._changes = self.channel.changes
-            self._take_other_way(now)
-        if self.channel.renewals != self._renewals:
-            self._renewals = self.channel.renewals
-            self.session.link_renewed(now)
+        self._follow_link(now)
         self._tell_news()
         if self._unsent is not None:
             self._arm(now + _STUCK)
@@ -93,6 +88,15 @@ class Replicator:
         if self.session.bulks_answered != answered:
             self._bulk_asked_for()
         self._arm()
+
+    def _follow_link(self, now: float) -> None:
+        """Tell the session where what it sends goes another way, or what it hears begins anew."""
+        if self.channel.changes != self._changes:
+            self._changes = self.channel.changes
+            self._take_other_way(now)
+        if self.channel.renewals != self._renewals:
+            self._renewals = self.channel.renewals
+            self.session.link_renewed(now)
 
     def _tell_news(self) -> None:
         for news in self.channel.news():
@@ -139,6 +143,7 @@ class Replicator:
     def _receive(self) -> int:
         now = self._loop.time()
         accepted, arrived = self.channel.receive()
+        self._follow_link(now)
         for datagram, sender in accepted:
             self.session.receive(datagram, sender, now)
         self.flush()

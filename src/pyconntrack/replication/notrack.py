@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mode NOTRACK: best effort. Each change is sent once; what is lost is not resent.
 
-  a change in the internal cache   goes out under the next number and is forgotten
+  a change in the internal cache   goes out under the next number and is forgotten; or it is kept, as far as
+                                   the resend queue goes, for a link that ends, and is back
   a message                        taken, whatever its number; numbers are followed for statistics only
   a RESYNC                         the whole internal cache goes out
   each second                      an ALIVE with a digest of the internal cache, see peer.py: between nodes of
@@ -70,12 +71,11 @@ class Notrack(Session):
             self.messages_lost += (sequence - peer.expected) & 0xFFFFFFFF
 
     def link_restored(self, now: float) -> None:
-        """What was lost is told again, to nodes that would not ask; and so is what was asked for."""
+        """What was lost is told again; all of it to nodes that would not ask."""
         super().link_restored(now)
+        self.internal.queue.send_all_again()
         if not self.peers or not all(peer.says_digest for peer in self.peers.values()):
             self.send_bulk()
-        if self._following:
-            self.request_resync(now)
 
     def link_renewed(self, now: float) -> None:
         """Nobody tells by itself what was lost, so all is asked for again."""

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Peers over TCP whose connections end while flows change: both are equal again without anybody's command."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+
+from testbed import wait_until
+from testbed.configuration import Mode
+from tests.peer.flows import batch_of, changed, name_of, varied_flows
+from tests.peer.nodes import Field, Kind, Node, Pair
+
+PEERS: list[tuple[Kind, Kind]] = [("ours", "ours"), ("ours", "C"), ("C", "ours")]
+MODES: list[Mode] = ["FTFW", "NOTRACK"]
+CASES = [(*peers, mode) for peers, mode in product(PEERS, MODES)]
+
+FLOWS = 2000
+DEADLINE = 40.0
+
+BREAK = """
+    table inet broken {
+        chain arriving {
+            type filter hook input priority filter
+            meta l4proto tcp tcp dport 3780 reject with tcp reset
+            meta l4proto tcp tcp sport 3780 reject with tcp reset
+        }
+    }
+"""
+DROP = """
+    table inet broken {
+        chain arriving {
+            type filter hook input priority filter
+            meta l4proto tcp tcp dport 3780 drop
+            meta l4proto tcp tcp sport 3780 drop
+        }
+    }
+"""
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
+    """A pair over TCP whose receiver has asked for all there is."""
+    sender, receiver, mode = request.param
+    with field.pair(sender, receiver, mode, "tcp").running() as running:
+        wait_connected(running)
+        running.receiver.daemon.client("-n")
+        running.sender.create(varied_flows(FLOWS))
+        running.wait_equal(DEADLINE)
+        yield running
+
+
+each_case = pytest.mark.parametrize("pair", CASES, ids="-".join, indirect=True)
+
+
+def status(node: Node) -> tuple[str, str]:
+    """What `-s` says of the two connections: the one that the peer made, and the own one."""
+    found = re.search(r"^TCP traffic \(active device=sync\) server=(\w+) client=(\w+):$", said(node), re.M)
+    assert found is not None, said(node)
+    return found[1], found[2]
+
+
+def said(node: Node) -> str:
+    return node.daemon.client("-s").stdout
+
+
+def wait_connected(pair: Pair) -> None:
+    wait_until(
+        lambda: {status(node) for node in pair.nodes} == {("connected", "connected")},
+        DEADLINE,
+        "connections",
+        pair.logs,
+    )
+
+
+@contextmanager
+def broken(node: Node, rules: str) -> Iterator[None]:
+    """The link, as a node's firewall would have it."""
+    node.namespace.nft(rules)
+    try:
+        yield
+    finally:
+        node.namespace.nft("delete table inet broken")
+
+
+def disturb(pair: Pair, first: int) -> None:
+    """Change some flows, end some, add some. A C node in mode NOTRACK never tells an end again."""
+    dice = random.Random(first)
+    with pair.sender.table() as table:
+        flows = table.dump_batch()
+        third = len(flows) // 3
+        assert not table.update_batch(batch_of(changed(flows, i, dice) for i in range(third)))
+        if pair.sender.kind == "ours" or pair.sender.configuration.mode == "FTFW":
+            assert not table.delete_batch(batch_of(name_of(flows, i) for i in range(third, 2 * third)))
+    pair.sender.create(varied_flows(third, first=first + 1))
+
+
+@each_case
+def test_both_are_equal_after_their_connections_were_reset(pair: Pair) -> None:
+    with broken(pair.receiver, BREAK):
+        disturb(pair, FLOWS)
+        ours = [node for node in pair.nodes if node.kind == "ours"]
+        wait_until(
+            lambda: {status(node)[1] for node in ours} == {"disconnected"}, DEADLINE, "a loss", pair.logs
+        )
+        disturb(pair, 2 * FLOWS)
+    pair.wait_equal(DEADLINE)
+    wait_connected(pair)
+
+
+@each_case
+def test_both_are_equal_after_the_link_was_silent_for_a_while(pair: Pair) -> None:
+    with broken(pair.receiver, DROP):
+        disturb(pair, FLOWS)
+        pair.sender.daemon.client("-s")
+    pair.wait_equal(DEADLINE)
+
+
+@each_case
+def test_a_sender_that_was_killed_is_followed_again(pair: Pair) -> None:
+    pair.sender.daemon.kill()
+    pair.sender.daemon.lock.unlink(missing_ok=True)
+    disturb(pair, FLOWS)
+    pair.sender.daemon.start()
+    if pair.receiver.kind == "C" or pair.sender.kind == "C":
+        # Nobody tells what ended meanwhile.
+        pair.receiver.daemon.client("-f", "external")
+    pair.receiver.daemon.client("-n")
+    pair.wait_equal(DEADLINE)
+    wait_connected(pair)
+
+
+@each_case
+def test_a_receiver_that_was_killed_has_all_again(pair: Pair) -> None:
+    pair.receiver.daemon.kill()
+    pair.receiver.daemon.lock.unlink(missing_ok=True)
+    disturb(pair, FLOWS)
+    pair.receiver.daemon.start()
+    wait_connected(pair)
+    pair.receiver.daemon.client("-n")
+    pair.wait_equal(DEADLINE)
