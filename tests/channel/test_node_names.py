@@ -41,11 +41,20 @@ def test_which_of_several_nodes_came_over_is_told_by_its_numbers() -> None:
     assert names.name(1, "10.1.0.2", message(1_000_400), 1.0) == "10.0.0.2"
 
 
-def test_a_node_whose_numbers_fit_to_none_or_to_two_is_a_new_one() -> None:
+def test_nodes_whose_numbers_are_near_are_told_apart_by_their_addresses() -> None:
+    names = NodeNames()
+    for number, address in ((1000, "10.0.0.2"), (1001, "10.0.0.18"), (1002, "10.0.0.3")):
+        names.name(0, address, message(number), 0.0)
+    assert names.name(1, "10.1.0.18", message(1003), 1.0) == "10.0.0.18"
+    assert names.name(1, "10.1.0.3", message(1003), 1.0) == "10.0.0.3"
+    assert names.name(1, "10.1.0.2", message(1003), 1.0) == "10.0.0.2"
+
+
+def test_a_node_that_fits_to_none_or_to_two_is_a_new_one() -> None:
     names = NodeNames()
     for number, address in ((1000, "10.0.0.2"), (1100, "10.0.0.3")):
         names.name(0, address, message(number), 0.0)
-    assert names.name(1, "10.1.0.2", message(1200), 1.0) == "10.1.0.2"
+    assert names.name(1, "10.1.0.1", message(1200), 1.0) == "10.1.0.1"
     assert names.name(1, "10.1.0.9", message(1100 + REACH + 1), 1.0) == "10.1.0.9"
 
 

@@ -4,8 +4,9 @@
 A session follows each node's sequence numbers, and loses nothing over a change of link only if it knows that
 the sender is the one from before. A message does not name its node. But a node uses one link at a time and
 numbers its messages throughout: the first message from a new address belongs to the node whose numbers it
-goes on with, if just one such node has not been heard on that link yet. A node that starts (HELLO) goes on
-with nothing.
+goes on with and that has not been heard on that link yet. Where several would do, it is the one whose address
+ends alike, as addresses of one host often do on several networks; where none stands out, and where a node
+starts (HELLO), it is a new one.
 
 Numbers begin with the time of day, so those of two nodes may be near each other. Where an address that was
 taken for a node's turns out to speak beside it, with numbers of its own, it is a node of its own from then
@@ -15,6 +16,7 @@ on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 # So many messages may have been lost since a node was last heard on another link.
 REACH = 1 << 15
@@ -25,6 +27,8 @@ LATE = 1.0
 # So many times within so many seconds, numbers at two places of one node must not go on with each other.
 CONTRADICTIONS = 3
 CONTRADICTED = 10.0
+# Bits at the end of an address that name the host at least, where nodes are told apart by them.
+HOST_BITS = 4
 # Addresses that are remembered; more are not believed to be nodes of one group.
 _ADDRESSES_MAX = 256
 
@@ -80,9 +84,10 @@ class NodeNames:
         link = place[0]
         nodes = {id(node): node for node in self._nodes.values()}.values()
         same = [node for node in nodes if link not in node.links and _goes_on(node.last, number)]
-        if starts or len(same) != 1:
+        fitting = None if starts else _fitting(same, place[1])
+        if fitting is None:
             return self._found(place, number, now)
-        node = self._nodes[place] = same[0]
+        node = self._nodes[place] = fitting
         node.links.add(link)
         _move(node, place, number, now)
         return node
@@ -111,6 +116,21 @@ class NodeNames:
         _move(node, place, number, now)
         node.contradictions = 0
         return node
+
+
+def _fitting(nodes: list[_Node], address: str) -> _Node | None:
+    """The only one of the nodes, or the one whose first address ends most like this one."""
+    if len(nodes) <= 1:
+        return nodes[0] if nodes else None
+    alike = sorted(((_alike(node.first[1], address), i) for i, node in enumerate(nodes)), reverse=True)
+    (best, which), (second, _) = alike[:2]
+    return nodes[which] if best > second and best >= HOST_BITS else None
+
+
+def _alike(first: str, second: str) -> int:
+    """How many bits at their ends two addresses have in common."""
+    different = int(ip_address(first)) ^ int(ip_address(second))
+    return (different & -different).bit_length() - 1 if different else 128
 
 
 def _move(node: _Node, place: _Place, number: int, now: float) -> None:
