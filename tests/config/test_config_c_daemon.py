@@ -53,6 +53,7 @@ LINKS = [
     "Multicast Default { IPv6_address ff02::50\nGroup 1\nInterface lo\nIPv6_interface ::1 }",
     "UDP { IPv4_Destination_Address 10.0.0.1\nPort 3780\nInterface lo }",
     "TCP Default { IPv6_address ::1\nIPv6_Destination_Address ::1\nPort 3780\nInterface lo }",
+    "TCP { IPv4_Destination_Address 10.0.0.1\nPort 3780\nInterface lo\nErrorQueueLength 10 }",
 ]
 REST = [
     "",

@@ -266,7 +266,7 @@ _MULTICAST = Section(
 )
 
 
-def _unicast(name: str) -> Section:
+def _unicast(name: str, *more: Clause) -> Section:
     return Section(
         name,
         (
@@ -279,8 +279,17 @@ def _unicast(name: str) -> Section:
             _SEND_BUFFER,
             _RECEIVE_BUFFER,
             _CHECKSUM,
+            *more,
         ),
     )
+
+
+_ERROR_QUEUE = Clause(
+    "ErrorQueueLength",
+    (OBJECTS_OR_DEFAULT,),
+    field="error_queue_length",
+    obsolete="what a connection that ends has lost is told again without it",
+)
 
 
 _DEFAULT = Keyword({"Default": True})
@@ -291,7 +300,7 @@ SYNC = Section(
         Clause("Mode", (MODE,), Section("Mode"), repeats=True),
         Clause("Multicast", (_DEFAULT,), _MULTICAST, optional_values=True, repeats=True),
         Clause("UDP", (_DEFAULT,), _unicast("UDP"), optional_values=True, repeats=True),
-        Clause("TCP", (_DEFAULT,), _unicast("TCP"), optional_values=True, repeats=True),
+        Clause("TCP", (_DEFAULT,), _unicast("TCP", _ERROR_QUEUE), optional_values=True, repeats=True),
         Clause(
             "Options",
             section=Section(

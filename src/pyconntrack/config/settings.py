@@ -181,6 +181,8 @@ class Link:
     """Socket's send buffer, bytes; None for the system's default (net.core.wmem_default)."""
     receive_buffer: int | None = None
     """Socket's receive buffer, bytes; None for the system's default (net.core.rmem_default)."""
+    error_queue_length: int = 128
+    """TCP: number of messages that the C daemon keeps for the next connection; here it is only shown."""
     checksum: bool = True
     """UDP checksums on the messages sent (off sets SO_NO_CHECK)."""
     default: bool = False

@@ -41,7 +41,10 @@ def measure(node: Node, uptime: int) -> Statistics:
     queue = node.internal.queue
     acknowledged = node.sync.mode is Mode.FTFW
     unacknowledged = queue.unacknowledged if acknowledged else 0
-    queues = [QueueStatistics("txqueue", queue.waiting, _UNLIMITED), QueueStatistics("errorq", 0, 128)]
+    queues = [
+        QueueStatistics("txqueue", queue.waiting, _UNLIMITED),
+        QueueStatistics("errorq", 0, node.links.link.error_queue_length),
+    ]
     if acknowledged:
         queues.append(QueueStatistics("rsqueue", unacknowledged, queue.resend_limit, queue.forgotten))
     return Statistics(
