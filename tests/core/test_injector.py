@@ -233,10 +233,32 @@ def test_a_message_does_not_set_back_what_is_used_here(standby: Standby) -> None
     standby.take((UPDATE, udp(1000, mark=3)), timeout=5, now=NOW + 1)
     flow = standby.flows()[1000]
     assert flow.mark == 3 and int(flow.status or 0) & SEEN_REPLY and (flow.timeout or 0) > 5
+    standby.follow()
+    assert standby.own == {1000}
+
+
+def test_the_end_of_a_flow_that_is_used_here_does_not_end_it(standby: Standby) -> None:
+    standby.take((NEW, udp(1000)))
+    packet(53, 1000)
+    standby.follow()
     standby.take((DESTROY, udp(1000)), now=NOW + 1)
     assert standby.ports == {1000}
     standby.follow()
     assert standby.own == {1000}
+
+
+def test_a_flow_of_which_both_had_news_may_be_ended_by_either(standby: Standby) -> None:
+    standby.take((NEW, udp(1000)), (NEW, udp(1001)))
+    packet(53, 1000)
+    packet(53, 1001)
+    standby.follow()
+    standby.take((UPDATE, udp(1000, mark=3)), (UPDATE, udp(1001, mark=3)), now=NOW + 1)
+    packet(1001, 53)
+    standby.follow()
+    assert standby.own == {1000, 1001}
+    standby.take((DESTROY, udp(1000)), (DESTROY, udp(1001)), now=NOW + 1)
+    standby.follow()
+    assert standby.own == standby.ports == {1001}
 
 
 def test_a_flow_is_the_peers_again_where_only_the_peer_has_news_of_it(standby: Standby) -> None:

@@ -31,7 +31,7 @@ from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
 from pyconntrack.core.overlay cimport nat_fields
 from pyconntrack.core.record cimport *
 from pyconntrack.core.requests cimport RequestBatch
-from pyconntrack.core.standby_cache cimport StandbyCache
+from pyconntrack.core.standby_cache cimport UNUSED, USED, StandbyCache
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
 
@@ -180,11 +180,13 @@ cdef class Injector(ExternalCache):
         cdef flow_t *flow = &self.flows[i]
         cdef flow_t known
         cdef uint32_t updated = 0
+        cdef int use
         self.heard[i] = HEARD_NOTHING
         self.changed[i] = EVENT_NONE
-        self.used[i] = self.internal.uses(flow, &known, &updated)
+        use = self.internal.uses(flow, &known, &updated)
+        self.used[i] = use != UNUSED
         if self.kinds[i] == TYPE_FLOW_DESTROY:
-            self.steps[i] = STEP_DONE if self.used[i] else STEP_DELETE
+            self.steps[i] = STEP_DONE if use == USED else STEP_DELETE
             return
         if self.used[i]:
             self.spare(i, &known, now - updated)

@@ -6,7 +6,8 @@ A flow belongs to the node that had news of it last. What a peer's message puts 
 to this node, of which only its identity is remembered, eight bytes. It becomes this node's, and enters the cache, with the first
 event that a packet caused, for then its traffic goes through this node. An event tells by the port id of a netlink socket who caused
 it: 0 is the kernel itself, on behalf of a packet or of a timeout. And a flow of this node becomes the peer's where a
-message comes of it and no packet has changed it lately: then it leaves the cache, without a word to the peers.
+message comes of it and no packet has changed it lately: then it leaves the cache, without a word to the peers. Where news of both come
+at about the same time, it stays, but the peer may end it.
 
 Established flows may go on for hours without an event; so after a fail-over an operator's resync (`conntrackd -R`) makes
 all flows this node's. Others pass over what is lent; and they find anew what of it is still there, so that lost events leave no trace.
@@ -26,6 +27,7 @@ from pyconntrack.core.wire cimport TYPE_FLOW_UPDATE, decode_body, derive_nat, fl
 
 cdef enum:
     SLOT_FOUND = 128           # a flag of a slot beside those of table.pxd: the first dump found it, nobody knows whose it is
+    SLOT_CONTESTED = 64        # a peer had news of it at about the same time as this node
     NEWS_SECONDS = 2           # for so long after an event a flow stays this node's whatever a peer says: messages may cross
 
 
@@ -49,17 +51,17 @@ cdef class StandbyCache(InternalCache):
         number = self.table.find(&key, hash)
         return NONE if number == NONE or self.table.at(number).flags & SLOT_DEAD else number
 
-    cdef bint uses(self, const flow_t *flow, flow_t *known, uint32_t *updated) noexcept nogil:
+    cdef int uses(self, const flow_t *flow, flow_t *known, uint32_t *updated) noexcept nogil:
         cdef uint32_t number = self.find_living(flow, self.hash_flow(flow))
         cdef slot_t *slot
         if number == NONE:
-            return False
+            return UNUSED
         slot = self.table.at(number)
         if slot.flags & SLOT_FOUND:
-            return False
+            return UNUSED
         decode_body(slot.body, slot.length, known)
         updated[0] = slot.updated
-        return True
+        return CONTESTED if slot.flags & SLOT_CONTESTED else USED
 
     cdef void lend(self, const flow_t *flow, uint32_t now) noexcept nogil:
         cdef uint32_t hash = self.hash_flow(flow)
@@ -69,6 +71,7 @@ cdef class StandbyCache(InternalCache):
         if number != NONE and self.table.at(number).id == flow.id:
             slot = self.table.at(number)
             if not slot.flags & SLOT_FOUND and now - slot.updated < NEWS_SECONDS:
+                slot.flags |= SLOT_CONTESTED
                 return
             self.leave(number)
         self.lent.add(name)
@@ -120,7 +123,7 @@ cdef class StandbyCache(InternalCache):
     cdef void touch(self, uint32_t number, const flow_t *event) noexcept nogil:
         InternalCache.touch(self, number, event)
         if event.origin == 0:
-            self.table.at(number).flags &= ~SLOT_FOUND
+            self.table.at(number).flags &= ~(SLOT_FOUND | SLOT_CONTESTED)
 
     cdef void merge(self, flow_t *flow, uint32_t hash, uint32_t now) noexcept nogil:
         cdef uint64_t created = self.counters.created
@@ -137,6 +140,7 @@ cdef class StandbyCache(InternalCache):
             return
         slot = self.table.at(number)
         if self.takes_over:
+            slot.flags &= ~SLOT_CONTESTED
             if slot.flags & SLOT_FOUND:
                 slot.flags &= ~SLOT_FOUND
                 self.queue.push(number, TYPE_FLOW_UPDATE)
