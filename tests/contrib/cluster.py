@@ -50,9 +50,13 @@ class Member:
         listed = self.firewall.namespace.run(["conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED"])
         return set(_FLOW.findall(listed.stdout))
 
-    def left(self) -> str:
-        """What the kernel has, and what has been logged."""
-        return self.firewall.namespace.run(["conntrack", "-L"]).stdout + self.log()
+    def wait_forgotten(self) -> None:
+        """Wait until neither kernel nor external cache has a flow that is established."""
+
+        def left() -> str:
+            return self.firewall.namespace.run(["conntrack", "-L"]).stdout + self.log()
+
+        wait_until(lambda: not self.flows() and not self.external(), LONG, "no flow that has ended", left)
 
     def external(self) -> set[tuple[str, str]]:
         """The same of the external cache; empty while there is no daemon."""

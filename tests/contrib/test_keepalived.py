@@ -12,7 +12,7 @@ import time
 import pytest
 
 from demo.outcome import Moments
-from testbed import Testbed, wait_until
+from testbed import Testbed
 from tests.contrib.cluster import LONG, Cluster
 from tests.contrib.firewalls import CONNECTIONS, Traffic
 
@@ -45,6 +45,5 @@ def test_twenty_hand_overs(bed: Testbed, capsys: pytest.CaptureFixture[str]) -> 
             f"{outcome.short_interrupted} of them failed"
         )
     assert (outcome.broken, outcome.lived) == ([], CONNECTIONS)
-    for member in (cluster.first, cluster.second):
-        wait_until(lambda at=member: not at.flows(), LONG, "no flow that has ended", member.left)
-    wait_until(lambda: not cluster.second.external(), LONG, "nor at the backup", cluster.second.log)
+    cluster.first.wait_forgotten()
+    cluster.second.wait_forgotten()
