@@ -30,7 +30,10 @@ def inject(configuration: Configuration) -> None:
     configuration.mode_lines = [*configuration.mode_lines, "DisableExternalCache yes"]
 
 
-@pytest.fixture(params=product(PEERS, MODES), ids=lambda case: f"{case[0][0]}-{case[0][1]}-{case[1]}")
+CASES = [*product(PEERS, MODES), (PEERS[0], "ALARM")]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0][0]}-{case[0][1]}-{case[1]}")
 def pair(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
     (sender, receiver), mode = request.param
     with field.pair(sender, receiver, mode, "udp", inject).running() as running:
