@@ -41,10 +41,10 @@ class Stage:
         """The table as it was made."""
         self._now: list[str] = []
 
-    def fill(self, scene: str, *, anew: bool) -> None:
+    def fill(self, scene: str, *, anew: bool, at_any_age: bool = False) -> None:
         """Make the scene's table, unless it is still just as it was made some seconds ago, or if `anew`."""
-        fresh = bool(self.start) and self._scene == scene and time.monotonic() - self._filled < _FRESH_SECONDS
-        if fresh and not anew and self._now == self.start:
+        fresh = at_any_age or time.monotonic() - self._filled < _FRESH_SECONDS
+        if self.start and self._scene == scene and fresh and not anew and self._now == self.start:
             return
         SCENES[scene].fill(self.namespace, self._table)
         self._scene, self._filled = scene, time.monotonic()
@@ -94,17 +94,18 @@ class Comparison:
     def outcomes(self, case: Case) -> tuple[Outcome, Outcome]:
         """What both tools made of the case."""
         first = self._outcome(self._tools[0], replace(case, words=case.reference or case.words))
-        return first, self._outcome(self._tools[1], case)
+        return first, self._outcome(self._tools[1], case, second=True)
 
-    def _outcome(self, tool: Tool, case: Case) -> Outcome:
+    def _outcome(self, tool: Tool, case: Case, *, second: bool = False) -> Outcome:
         stage = self._stage
         for _ in range(_ATTEMPTS):
-            stage.fill(case.scene, anew=case.changes)
+            # What the first tool was shown must not grow too old, and be made anew, before the second one.
+            stage.fill(case.scene, anew=case.changes, at_any_age=second)
             result = self._result(tool, case)
             if not (case.changes and _CONFUSED in result.errors):
                 break
         # A table that nothing may change is read once, after the second tool.
-        unread = not case.changes and tool is self._tools[0]
+        unread = not case.changes and not second
         table = stage.start if unread else stage.state(own=not case.changes)
         return Outcome(normal(result, words=case.arguments, own_table=case.changes), table)
 
