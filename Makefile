@@ -3,6 +3,8 @@
 PYTHON ?= python3
 SEEDS ?= 1000
 COUNT ?= 1000000
+# Much of the tests' time is waiting.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 VENV := .venv
 SOURCES := $(wildcard src/pyconntrack/core/*.pyx src/pyconntrack/core/*.pxd)
@@ -43,7 +45,8 @@ demo: $(INSTALLED)
 
 test: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m "not alone" -n $(WORKERS) --dist worksteal
+	$(VENV)/bin/python -m pytest -m alone
 
 simulate: $(FOR_TESTS)
 	$(VENV)/bin/python -m tests.replication.simulate --seeds $(SEEDS)

@@ -35,6 +35,7 @@ def test_ftfw_converges_on_a_link_that_loses_one_packet_in_a_hundred(
         assert sum(dropped(end) for end in field.ends), "nothing was lost"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", ["FTFW", "NOTRACK"])
 def test_burst_that_overruns_the_netlink_socket_leaves_no_difference(field: Field, mode: Mode) -> None:
     def with_small_buffers(configuration: Configuration) -> None:
