@@ -24,6 +24,7 @@ from fuzz.doors import (
     make_variant,
 )
 from fuzz.expectations import ExpectationDoor, make_expectations
+from fuzz.streams import StreamDoor
 
 FLOWS = 60
 PER_TURN = 1000
@@ -75,6 +76,18 @@ def fuzz_expectations(seed: int, count: int, show: bool) -> ExpectationDoor:
     return door
 
 
+def fuzz_streams(seed: int, count: int, show: bool) -> StreamDoor:
+    random = Random(f"streams/{seed}")
+    samples = make_datagrams(random, make_flows(random, FLOWS))
+    door = StreamDoor(random)
+    for number in range(count):
+        data = make_variant(random, samples) if random.random() < 0.1 else random.choice(samples)
+        if show:
+            print(number, data.hex(), flush=True)
+        door.push(data)
+    return door
+
+
 def fuzz_commands(seed: int, count: int, show: bool) -> CommandDoor:
     random = Random(f"commands/{seed}")
     door = CommandDoor()
@@ -116,6 +129,11 @@ def main() -> int:
     print(
         f"expectations: {arguments.count // 4} datagrams, {expectations.malformed} malformed, "
         f"{expectations.decoded} read"
+    )
+    streams = fuzz_streams(arguments.seed, arguments.count // 4, arguments.show)
+    print(
+        f"streams: {arguments.count // 4} datagrams, {streams.bytes_taken} bytes in {streams.runs} runs, "
+        f"{streams.rubbish} streams ended by rubbish"
     )
     commands = fuzz_commands(arguments.seed, arguments.count // 4, arguments.show)
     print(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fuzz.__main__ import fuzz_kernel, fuzz_network
+from fuzz.__main__ import fuzz_kernel, fuzz_network, fuzz_streams
 
 
 def test_nothing_that_arrives_does_harm() -> None:
@@ -19,3 +19,9 @@ def test_nothing_that_the_kernel_might_say_does_harm() -> None:
     door = fuzz_kernel(seed=7, count=10_000, show=False)
     assert door.cache.malformed > 100
     assert door.cache.counters.created > 100
+
+
+def test_nothing_that_stands_in_a_stream_does_harm() -> None:
+    door = fuzz_streams(seed=7, count=20_000, show=False)
+    assert door.runs > 1000
+    assert door.rubbish > 100
