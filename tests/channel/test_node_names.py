@@ -58,10 +58,11 @@ def test_a_node_that_fits_to_none_or_to_two_is_a_new_one() -> None:
     assert names.name(1, "10.1.0.9", message(1100 + REACH + 1), 1.0) == "10.1.0.9"
 
 
-def test_a_node_that_starts_is_a_new_one_on_a_link_where_it_was_never_heard() -> None:
+def test_a_node_that_starts_is_known_by_its_address_only() -> None:
     names = NodeNames()
     names.name(0, "10.0.0.2", message(1000), 0.0)
     assert names.name(1, "10.1.0.3", message(1001, ALIVE | HELLO), 1.0) == "10.1.0.3"
+    assert names.name(1, "10.1.0.2", message(1001, ALIVE | HELLO), 1.0) == "10.0.0.2"
 
 
 def test_a_restart_on_a_known_link_is_the_same_node() -> None:

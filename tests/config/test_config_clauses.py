@@ -461,7 +461,7 @@ def test_old_filters_join_todays() -> None:
         (
             f"Sync {{ Mode FTFW {{ }}\n{MULTICAST}\n{MULTICAST} }}",
             [(11, 5)],
-            "same address and port as the link of line 3",
+            "same address, port and interface as the link of line 3",
         ),
         (
             "Sync { Mode FTFW { }\nUDP { IPv4_Destination_Address 10.0.0.2 Port 5 Interface lo } }",

@@ -4,9 +4,9 @@
 A session follows each node's sequence numbers, and loses nothing over a change of link only if it knows that
 the sender is the one from before. A message does not name its node. But a node uses one link at a time and
 numbers its messages throughout: the first message from a new address belongs to the node whose numbers it
-goes on with and that has not been heard on that link yet. Where several would do, it is the one whose address
-ends alike, as addresses of one host often do on several networks; where none stands out, and where a node
-starts (HELLO), it is a new one.
+goes on with and that has not been heard on that link yet. Where several would do, or where it starts (HELLO),
+its address must end like that node's, as addresses of one host often do on several networks. Else it is a new
+one.
 
 Numbers begin with the time of day, so those of two nodes may be near each other. Where an address that was
 taken for a node's turns out to speak beside it, with numbers of its own, it is a node of its own from then
@@ -84,7 +84,7 @@ class NodeNames:
         link = place[0]
         nodes = {id(node): node for node in self._nodes.values()}.values()
         same = [node for node in nodes if link not in node.links and _goes_on(node.last, number)]
-        fitting = None if starts else _fitting(same, place[1])
+        fitting = same[0] if len(same) == 1 and not starts else _most_alike(same, place[1])
         if fitting is None:
             return self._found(place, number, now)
         node = self._nodes[place] = fitting
@@ -118,13 +118,12 @@ class NodeNames:
         return node
 
 
-def _fitting(nodes: list[_Node], address: str) -> _Node | None:
-    """The only one of the nodes, or the one whose first address ends most like this one."""
-    if len(nodes) <= 1:
-        return nodes[0] if nodes else None
+def _most_alike(nodes: list[_Node], address: str) -> _Node | None:
+    """The one of the nodes whose first address ends most like this one, if one stands out."""
     alike = sorted(((_alike(node.first[1], address), i) for i, node in enumerate(nodes)), reverse=True)
-    (best, which), (second, _) = alike[:2]
-    return nodes[which] if best > second and best >= HOST_BITS else None
+    if not alike or alike[0][0] < HOST_BITS or (len(alike) > 1 and alike[0][0] == alike[1][0]):
+        return None
+    return nodes[alike[0][1]]
 
 
 def _alike(first: str, second: str) -> int:

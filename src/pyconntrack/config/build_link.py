@@ -203,9 +203,9 @@ def _without_scope(address: Address) -> Address:
 def _check_distinct(links: list[tuple[Entry, Link]], report: Report) -> None:
     seen: dict[tuple[Any, ...], Entry] = {}
     for entry, link in links:
-        first = seen.setdefault((link.address, link.port), entry)
+        first = seen.setdefault((link.address, link.port, link.interface), entry)
         if first is not entry:
             report.warning(
                 entry.word,
-                f"same address and port as the link of line {first.word.line}; give each link its own",
+                f"same address, port and interface as the link of line {first.word.line}; make them differ",
             )
