@@ -86,6 +86,15 @@ def test_another_reason_is_told_at_once_and_once() -> None:
     assert said == ["warning: 1 times for reason 1", "warning: 19 times for reason 2"]
 
 
+def test_a_few_are_not_worth_a_word() -> None:
+    count, log = Numbers(), Lines()
+    check = Recurring(count, lambda times: f"{times} times", least=3)
+    count.value = 2
+    assert log.at(check, 1.0) == []
+    count.value = 3
+    assert log.at(check, 2.0) == ["warning: 3 times"]
+
+
 def test_count_that_begins_anew_is_followed() -> None:
     count, log = Numbers(100), Lines()
     check = recurring(count)

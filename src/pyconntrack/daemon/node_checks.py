@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pyconntrack.daemon.node import Node
     from pyconntrack.daemon.statistics_mode import StatisticsNode
 
+# Of messages that come twice or late, as some do on any network, and where a node starts.
+_WORTH_A_WORD = 20
 _SEND_HINTS = {
     errno.EPERM: ", as where a firewall rule drops it",
     errno.ECONNREFUSED: ": does conntrackd run at the peer?",
@@ -112,6 +114,7 @@ def _old_numbers(node: Node) -> Check:
             f"{_several(count, 'message')} under earlier sequence numbers than expected, the last from "
             f"{session.last_before}: repeated or late, or another one sends under its address"
         ),
+        least=_WORTH_A_WORD,
     )
 
 

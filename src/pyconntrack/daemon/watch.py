@@ -35,8 +35,8 @@ class Check(Protocol):
 class Recurring:
     """What happens again and again: `count` is how often it has, `describe` says so many of it in one line.
 
-    A `reason` that was not told yet is told at once. A count that went back, as that of a link that was made
-    anew, is where it goes on from.
+    A `reason` that was not told yet is told at once. Fewer than `least` are not worth a word, and counted
+    on. A count that went back, as that of a link that was made anew, is where it goes on from.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class Recurring:
         count: Callable[[], int],
         describe: Callable[[int], str],
         reason: Callable[[], int] = lambda: 0,
+        least: int = 1,
     ) -> None:
+        self._least = least
         self._count = count
         self._describe = describe
         self._reason = reason
@@ -64,7 +66,7 @@ class Recurring:
             self._next = now
             self._reasons.clear()
         self._told = min(self._told, count)
-        if count > self._told and (now >= self._next or self._reason() not in self._reasons):
+        if count >= self._told + self._least and (now >= self._next or self._reason() not in self._reasons):
             self._tell(count, now, reporter)
 
     def _tell(self, count: int, now: float, reporter: Reporter) -> None:
