@@ -146,6 +146,17 @@ class Pair:
         for node in self.nodes:
             node.flush_kernel()
             node.daemon.start()
+        self.wait_connected()
+
+    def wait_connected(self, deadline: float = 20.0) -> None:
+        """Over TCP, wait until each can send to the other: a C node loses what it says before."""
+        for node in self.nodes:
+            wait_until(
+                lambda: "client=disconnected" not in node.daemon.client("-s").stdout,  # noqa: B023
+                deadline,
+                "a connection to the peer",
+                self.logs,
+            )
 
     def stop(self) -> None:
         """Stop both, which must end well."""

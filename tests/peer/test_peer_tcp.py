@@ -48,7 +48,6 @@ def pair(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
     """A pair over TCP whose receiver has asked for all there is."""
     sender, receiver, mode = request.param
     with field.pair(sender, receiver, mode, "tcp").running() as running:
-        wait_connected(running)
         running.receiver.daemon.client("-n")
         running.sender.create(varied_flows(FLOWS))
         running.wait_equal(DEADLINE)
@@ -67,15 +66,6 @@ def status(node: Node) -> tuple[str, str]:
 
 def said(node: Node) -> str:
     return node.daemon.client("-s").stdout
-
-
-def wait_connected(pair: Pair) -> None:
-    wait_until(
-        lambda: {status(node) for node in pair.nodes} == {("connected", "connected")},
-        DEADLINE,
-        "connections",
-        pair.logs,
-    )
 
 
 @contextmanager
@@ -110,7 +100,7 @@ def test_both_are_equal_after_their_connections_were_reset(pair: Pair) -> None:
         )
         disturb(pair, 2 * FLOWS)
     pair.wait_equal(DEADLINE)
-    wait_connected(pair)
+    pair.wait_connected()
 
 
 @each_case
@@ -127,12 +117,12 @@ def test_a_sender_that_was_killed_is_followed_again(pair: Pair) -> None:
     pair.sender.daemon.lock.unlink(missing_ok=True)
     disturb(pair, FLOWS)
     pair.sender.daemon.start()
+    pair.wait_connected()
     if pair.receiver.kind == "C" or pair.sender.kind == "C":
         # Nobody tells what ended meanwhile.
         pair.receiver.daemon.client("-f", "external")
     pair.receiver.daemon.client("-n")
     pair.wait_equal(DEADLINE)
-    wait_connected(pair)
 
 
 @each_case
@@ -141,6 +131,6 @@ def test_a_receiver_that_was_killed_has_all_again(pair: Pair) -> None:
     pair.receiver.daemon.lock.unlink(missing_ok=True)
     disturb(pair, FLOWS)
     pair.receiver.daemon.start()
-    wait_connected(pair)
+    pair.wait_connected()
     pair.receiver.daemon.client("-n")
     pair.wait_equal(DEADLINE)

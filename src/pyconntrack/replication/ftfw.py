@@ -17,6 +17,7 @@ from a peer.
                              goes out again; the next message says HELLO-BACK
   a HELLO-BACK               the peer has heard that this node started; no more HELLO
   a RESYNC                   the whole internal cache joins the sending queue
+  a C node's new connection  a RESYNC: it forgot at a HELLO what was under way, or never sent it
   each second                an ALIVE, so that a lost tail shows, with a digest of the cache, see peer.py
 
 Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is
@@ -177,6 +178,11 @@ class Ftfw(Session):
             self._answer_resync()
         elif message.flags & DIGEST:
             self._compare(datagram, message, peer, now)
+
+    def link_renewed(self, now: float) -> None:
+        """Ask a C node, which forgets at a HELLO what was under way; others send that again."""
+        if not self._all_say_digests:
+            super().link_renewed(now)
 
     def _queue_resync(self) -> None:
         self.internal.queue.push_control(RESYNC, 0, 0)

@@ -74,13 +74,8 @@ class Notrack(Session):
         """What was lost is told again; all of it to nodes that would not ask."""
         super().link_restored(now)
         self.internal.queue.send_all_again()
-        if not self.peers or not all(peer.says_digest for peer in self.peers.values()):
+        if not self._all_say_digests:
             self.send_bulk()
-
-    def link_renewed(self, now: float) -> None:
-        """Nobody tells by itself what was lost, so all is asked for again."""
-        if self._following or self.peers:
-            self.request_resync(now)
 
     def _queue_resync(self) -> None:
         self._resync_due = True

@@ -140,8 +140,18 @@ class Session(abc.ABC):
         """
         self._alive_due = True
 
-    def link_renewed(self, now: float) -> None:  # noqa: B027
-        """The peer sends over a new connection from now on, and what it had sent may be lost."""
+    def link_renewed(self, now: float) -> None:
+        """The peer sends over a new connection from now on, and what it had sent may be lost.
+
+        Where it would not tell that by itself, all is asked for again.
+        """
+        if self._following or self.peers:
+            self.request_resync(now)
+
+    @property
+    def _all_say_digests(self) -> bool:
+        """Whether all peers say what they have, as far as they are known: they ask for what they lack."""
+        return bool(self.peers) and all(peer.says_digest for peer in self.peers.values())
 
     def request_resync(self, now: float) -> None:
         """Ask the peers for all they have, those that are not known yet included."""
