@@ -8,12 +8,15 @@ from random import Random
 
 from fuzz.mutate import mutate
 from pyconntrack.core.datagrams import Datagrams
+from pyconntrack.core.expectation_cache import ExternalExpectations
+from pyconntrack.core.expectation_listing import list_text
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.replication.alarm import Alarm
 from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import Session
+from tests.core.support_expectation_wire import CAPTURED, ftp_body
 from tests.core.support_flows import GROUPS, KernelFlow, random_flow
 from tests.core.support_netlink import destroy, dumped, event
 from tests.core.support_wire import flow_body, message
@@ -37,6 +40,9 @@ def make_datagrams(random: Random, flows: Sequence[KernelFlow]) -> list[bytes]:
         parts.append(message(10, flags | control, sequence + 1, random.randbytes(8)))
         parts.append(message(10, flags | 0x11, sequence + 2, random.randbytes(16)))
         parts.append(message(10, flags | 0x10, sequence + 3))
+        number = random.randrange(20)
+        parts.append(message(random.choice((3, 3, 4, 5)), flags, sequence + 4, ftp_body(number)))
+        parts.append(message(3, flags, sequence + 5, random.choice(list(CAPTURED.values()))[0]))
         random.shuffle(parts)
         datagrams += [*parts, b"".join(parts)]
     return datagrams
@@ -51,6 +57,10 @@ def make_netlink(random: Random, flows: Sequence[KernelFlow]) -> list[bytes]:
     return messages
 
 
+def make_external() -> ExternalCache:
+    return ExternalCache(limit=5000, expectations=ExternalExpectations(limit=15))
+
+
 class NetworkDoor:
     """A session of each mode that takes whatever arrives, with flows of its own to lose."""
 
@@ -59,12 +69,12 @@ class NetworkDoor:
         self._out = Datagrams(1472)
         self.sent = 0
         internal = InternalCache(resend_limit=200)
-        ftfw = Ftfw(internal, ExternalCache(limit=5000), first_sequence=100, now=0.0, ack_window=20)
+        ftfw = Ftfw(internal, make_external(), first_sequence=100, now=0.0, ack_window=20)
         plain = InternalCache()
-        notrack = Notrack(plain, ExternalCache(limit=5000), first_sequence=100, now=0.0)
+        notrack = Notrack(plain, make_external(), first_sequence=100, now=0.0)
         alarm = Alarm(
             InternalCache(),
-            ExternalCache(limit=5000),
+            make_external(),
             first_sequence=100,
             now=0.0,
             refresh_time=2,
@@ -100,6 +110,13 @@ class NetworkDoor:
                 raise AssertionError(
                     f"{len(external)} entries, {external.claims} claims, {counted} accounted for"
                 )
+            self._check_expectations(external.expectations)
+
+    def _check_expectations(self, expectations: ExternalExpectations | None) -> None:
+        assert expectations is not None
+        text, _ = list_text(expectations.table, 0, False, 0)
+        if text.count(b"\n") != len(expectations) or len(expectations) > expectations.limit:
+            raise AssertionError(f"{len(expectations)} expectations are shown as {text!r}")
 
 
 class KernelDoor:

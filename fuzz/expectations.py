@@ -8,6 +8,8 @@ from random import Random
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_codec import decode, encode
 from pyconntrack.core.expectation_text import EVENT, JSON, PLAIN, TIME, XML, format_expectations
+from pyconntrack.core.expectation_wire import decode as decode_body
+from pyconntrack.core.expectation_wire import encode as encode_body
 from tests.core.support_expectations import CLASS, FLAGS, ID, TIMEOUT, WireExpectation, WireTuple
 
 PROTOCOLS = (1, 6, 17, 33, 47, 58, 132, 136, 0, 99)
@@ -63,7 +65,18 @@ class ExpectationDoor:
         decode(written, again)
         if encode(again, 0, 0, 0x400, 1) != written:
             raise AssertionError(f"{self.batch.unpack(index)} was written as {again.unpack(0)}")
+        self.check_wire(index)
         for form in (PLAIN, XML, JSON):
             line = format_expectations(self.batch, index, index + 1, form, EVENT | TIME)
             if line.count(b"\n") != 1 or not line.endswith(b"\n") or not line.isascii():
                 raise AssertionError(f"not one line of ASCII: {line!r}")
+
+    def check_wire(self, index: int) -> None:
+        """What goes to the peers of it has one form."""
+        if not {"expected", "mask", "master"} <= self.batch.unpack(index).keys():
+            return
+        body = encode_body(self.batch, index)
+        heard = ExpectationBatch()
+        # Only the kernel's own fuzzed message can name addresses of two families.
+        if decode_body(body, heard) == 0 and encode_body(heard, 0) != body:
+            raise AssertionError(f"{self.batch.unpack(index)} is heard as {heard.unpack(0)}")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Decode and print bad messages of expectations that end where memory ends: fuzz_expectations.py COUNT SEED.
 
+Those of the kernel, and the bodies of those of other nodes.
+
 Prints how many expectations were decoded and how many messages were malformed.
 """
 
@@ -10,8 +12,13 @@ import random
 import sys
 
 from pyconntrack.core.expectation_batch import ExpectationBatch
+from pyconntrack.core.expectation_cache import ExternalExpectations
 from pyconntrack.core.expectation_codec import decode, encode
+from pyconntrack.core.expectation_listing import list_text
 from pyconntrack.core.expectation_text import EVENT, JSON, PLAIN, TIME, XML, format_expectations
+from pyconntrack.core.expectation_wire import decode as decode_body
+from pyconntrack.core.expectation_wire import encode as encode_body
+from tests.core.support_expectation_wire import CAPTURED
 from tests.core.support_expectations import CLASS, FLAGS, ID, TIMEOUT, WireExpectation, WireTuple
 from tests.kernel.fuzz_decoder import EdgeOfMemory
 
@@ -26,6 +33,7 @@ WHOLE = [
         WORDS,
     ).message(),
 ]
+BODIES = [body for body, _ in CAPTURED.values()]
 NUMBERS = (0, 1, 3, 4, 5, 255)
 
 
@@ -43,11 +51,24 @@ def bad_message(generator: random.Random) -> bytes:
     return bytes(data)
 
 
+def bad_body(generator: random.Random) -> bytes:
+    """One of another node's, cut or with other bytes in some places, or both."""
+    data = bytearray(generator.choice(BODIES))
+    if generator.random() < 0.6:
+        del data[generator.randrange(len(data)) :]
+    for _ in range(generator.randrange(4)):
+        if data:
+            value = generator.choice((*NUMBERS, generator.randrange(256)))
+            data[generator.randrange(len(data))] = value
+    return bytes(data)
+
+
 def main() -> None:
     count, seed = int(sys.argv[1]), int(sys.argv[2])
     edge = EdgeOfMemory()
     generator = random.Random(seed)
     batch = ExpectationBatch()
+    others = ExternalExpectations(limit=100)
     decoded = malformed = 0
     for _ in range(count):
         batch.clear()
@@ -61,6 +82,13 @@ def main() -> None:
                 line = format_expectations(batch, index, index + 1, form, EVENT | TIME)
                 if line.count(b"\n") != 1 or not line.isascii():
                     raise AssertionError(line)
+        batch.clear()
+        others.apply(generator.choice((3, 4, 5)), edge.put(bad_body(generator)), 0, 0)
+        if decode_body(edge.put(bad_body(generator)), batch) == 0:
+            decode_body(encode_body(batch, 0), batch)
+            if batch.unpack(0) != batch.unpack(1):
+                raise AssertionError(batch.unpack(0))
+    list_text(others.table, 0, False, 0)
     print(decoded, malformed)
 
 
