@@ -332,6 +332,28 @@ def test_a_link_that_carries_nothing_although_it_runs_is_left(
             wait_active(pair, "sync1")
 
 
+def test_a_link_whose_interface_comes_later_is_taken_up(field: TwoLinks) -> None:
+    field.namespaces[0].ip("link", "del", LINKS[1])
+    with field.pair("ours", "ours", "FTFW", "udp").running() as pair:
+        for node in pair.nodes:
+            assert (
+                "UDP link on sync1: there is no interface sync1: No such device; it is waited for"
+                in log_of(node)
+            )
+            assert shows(node, links_down(1, "DOWN"))
+        field.ends[1] = cable(*field.namespaces, 1)
+        wait_until(
+            lambda: all(role_of(node, "sync1") == ("RUNNING", "BACKUP") for node in pair.nodes),
+            10.0,
+            "sync1 as a backup",
+            pair.logs,
+        )
+        field.ends[0][0].down()
+        wait_active(pair, "sync1")
+        pair.sender.create(plain_tcp_flows(100))
+        pair.wait_equal()
+
+
 @pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])
 def test_notrack_repairs_what_was_lost_on_the_way_to_the_other_link(field: TwoLinks, transport: str) -> None:
     with field.pair("ours", "ours", "NOTRACK", transport).running() as pair:

@@ -43,7 +43,11 @@ def start_daemon(loaded: Loaded, *, background: bool) -> int:
 
 
 def _run_logged(loaded: Loaded, log: Log, start: Start, manager: ServiceManager, background: bool) -> int:
+    sync = loaded.settings.sync
     missing = missing_interfaces(loaded.settings)
+    if sync is not None and len(missing) < len(sync.links):
+        # A link is there, and the others are waited for.
+        missing = []
     for problem in missing:
         log.error(str(problem))
     if missing:
