@@ -132,17 +132,14 @@ cdef void read_nat(uint16_t number, const uint8_t *value, expectation_t *e) noex
 
 
 cdef int read_name(uint16_t number, const uint8_t *value, uint32_t size, expectation_t *e) noexcept nogil:
-    """A name, which must end with its zero."""
+    """A name, which must end with its zero. An empty one is none."""
+    cdef char *name = e.helper if number == ATTR_HELPER else e.function
     if size == 0 or size > value_size[number] or value[size - 1] != 0:
         return WIRE_BAD_SIZE
-    if number == ATTR_HELPER:
-        memset(e.helper, 0, EXPECTATION_HELPER_SIZE)
-        memcpy(e.helper, value, size)
-        expectation_put(e, EXPECTATION_HELPER)
-    else:
-        memset(e.function, 0, EXPECTATION_FUNCTION_SIZE)
-        memcpy(e.function, value, size)
-        expectation_put(e, EXPECTATION_FUNCTION)
+    memset(name, 0, value_size[number])
+    memcpy(name, value, size)
+    if name[0]:
+        expectation_put(e, EXPECTATION_HELPER if number == ATTR_HELPER else EXPECTATION_FUNCTION)
     return WIRE_OK
 
 
