@@ -320,6 +320,23 @@ def test_a_resync_that_takes_over_makes_all_flows_this_nodes(standby: Standby) -
     assert (standby.own, standby.ports) == ({1, 2}, {1, 2})
 
 
+def test_a_resync_under_way_does_not_take_over(standby: Standby) -> None:
+    standby.take((NEW, tcp(1)))
+    standby.follow()
+    standby.cache.begin_resync()
+    standby.cache.take_over()
+    standby.cache.merge_batch(standby.table.dump_batch(), NOW)
+    standby.cache.end_resync()
+    assert (standby.own, standby.cache.lent_count) == (set(), 1)
+    standby.cache.begin_resync()
+    standby.cache.end_resync(False)
+    standby.resync()
+    assert (standby.own, standby.cache.lent_count) == ({1}, 0)
+    standby.take((UPDATE, tcp(1)), now=NOW + 10)
+    standby.resync(NOW + 10)
+    assert (standby.own, standby.cache.lent_count) == (set(), 1)
+
+
 def test_what_is_found_at_the_start_is_nobodys_until_there_is_news_of_it(bed: Testbed) -> None:
     namespace = bed.namespace("found")
     namespace.nft(TRACKED)

@@ -15,7 +15,8 @@ cdef class StandbyCache(InternalCache):
     cdef public uint32_t port          # netlink port id of whoever puts the peers' flows into the kernel
     cdef IdentitySet lent              # the peers' flows in this node's kernel
     cdef IdentitySet named             # those of them that the dump under way has named, or that came since it began
-    cdef bint takes_over               # the next dump that is complete makes all flows this node's
+    cdef bint wants_all                # the next dump that is complete is to make all flows this node's
+    cdef bint takes_over               # the one under way does
     cdef bint settled                  # a dump was complete: what comes from now on is this node's
     cdef readonly FlowBatch incomplete # tuples of flows that became this node's by an event that told only a part
 

@@ -150,11 +150,12 @@ cdef class StandbyCache(InternalCache):
             self.queue.unlink(number)
 
     def take_over(self):
-        """Make all flows of the kernel this node's, with the next resync."""
-        self.takes_over = True
+        """Make all flows of the kernel this node's, with the next resync that begins and is complete."""
+        self.wants_all = True
 
     def begin_resync(self):
         """As InternalCache does."""
+        self.takes_over = self.wants_all
         if self.takes_over:
             self.lent.clear()
         self.named.clear()
@@ -166,7 +167,8 @@ cdef class StandbyCache(InternalCache):
         if complete:
             self.lent, self.named = self.named, self.lent
             self.settled = True
-            self.takes_over = False
+            if self.takes_over:
+                self.wants_all = False
         self.named.clear()
         return removed
 

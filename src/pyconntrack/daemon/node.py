@@ -178,8 +178,13 @@ class Node:
 
     def status(self) -> str:
         """One line, for the service manager and the log."""
-        caches = f"{len(self.internal)} flows in the internal cache, {len(self.external)} in the external one"
-        return f"mode {self.sync.mode.value}, {caches}"
+        internal = f"{len(self.internal)} flows in the internal cache"
+        if self._bypasses:
+            internal = "no internal cache"
+        external = f"{len(self.external)} in the external one"
+        if isinstance(self.internal, StandbyCache) and self.injection is not None:
+            external = f"{self.internal.lent_count} of other nodes in the kernel"
+        return f"mode {self.sync.mode.value}, {internal}, {external}"
 
     async def statistics(self, subject: str) -> str:
         uptime = int(self._loop.time() - self._started)
