@@ -133,7 +133,7 @@ cdef void read_nat(uint16_t number, const uint8_t *value, expectation_t *e) noex
 
 cdef int read_name(uint16_t number, const uint8_t *value, uint32_t size, expectation_t *e) noexcept nogil:
     """A name, which must end with its zero. An empty one is none."""
-    cdef char *name = e.helper if number == ATTR_HELPER else e.function
+    cdef char *name = &e.helper[0] if number == ATTR_HELPER else &e.function[0]
     if size == 0 or size > value_size[number] or value[size - 1] != 0:
         return WIRE_BAD_SIZE
     memset(name, 0, value_size[number])
