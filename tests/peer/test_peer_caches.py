@@ -89,6 +89,22 @@ def test_the_peers_flows_are_in_the_kernel_and_nowhere_else(pair: Pair) -> None:
     wait_until(lambda: len(receiver.kernel()) == 0, 30.0, "an empty kernel", pair.logs)
 
 
+def test_a_purge_leaves_the_peers_flows(field: Field) -> None:
+    def purge(configuration: Configuration) -> None:
+        inject(configuration)
+        configuration.mode_lines.append("PurgeTimeout 1")
+
+    with field.pair("ours", "ours", "FTFW", "udp", purge).running() as pair:
+        pair.sender.create(varied_flows(FLOWS))
+        wait_kernels_equal(pair)
+        pair.receiver.create(varied_flows(3000, first=FLOWS + 1))
+        wait_until(lambda: len(pair.sender.kernel()) == FLOWS + 3000, 30.0, "all at the other", pair.logs)
+        assert (pair.sender.active("internal"), pair.receiver.active("internal")) == (FLOWS, 3000)
+        pair.receiver.daemon.client("-t")
+        wait_until(lambda: len(pair.receiver.kernel()) == FLOWS, 30.0, "an end of its own", pair.logs)
+        wait_kernels_equal(pair)
+
+
 def test_a_node_that_polls_its_kernel_does_not_take_the_peers_flows_for_its_own(field: Field) -> None:
     def poll(configuration: Configuration) -> None:
         inject(configuration)

@@ -4,17 +4,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
+from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.injector import Injector
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.listing import list_flows
 from pyconntrack.core.standby_cache import StandbyCache
 from pyconntrack.daemon.committer import reason_of
 from pyconntrack.daemon.watch import Check, Recurring
 from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.table import ConntrackTable
 
 # Answers to sixteen requests, and what the kernel tells of as many flows, need less than this.
 _RECEIVE_BUFFER = 1 << 20
 # Seconds between two attempts to create flows whose masters were not there.
 _RETRY = 0.5
+# Flows that are deleted in one go: some milliseconds.
+_STEP_FLOWS = 1024
+
+
+async def delete_own(internal: InternalCache, follow: Callable[[], None]) -> None:
+    """Delete this node's flows from the kernel, and leave the peers' there; `follow` takes events meanwhile.
+
+    Raises ConntrackError.
+    """
+    with ConntrackTable() as table:
+        cursor, reached = -1, 0
+        while reached != cursor:
+            cursor = reached
+            batch = FlowBatch()
+            reached = list_flows(internal.table, batch, cursor, _STEP_FLOWS)
+            table.delete_batch(batch)
+            follow()
+            await asyncio.sleep(0)
 
 
 class Injection:

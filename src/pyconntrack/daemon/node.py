@@ -23,7 +23,7 @@ from pyconntrack.daemon.control import Cache, CommandError, ControlServer, Table
 from pyconntrack.daemon.event_filter import event_filter
 from pyconntrack.daemon.expectations import Expectations
 from pyconntrack.daemon.follower import KernelFollower
-from pyconntrack.daemon.injection import Injection
+from pyconntrack.daemon.injection import Injection, delete_own
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.kernel_listing import kernel_text
 from pyconntrack.daemon.measure import measure
@@ -294,7 +294,10 @@ class Node:
         await asyncio.sleep(seconds)
         self.reporter.notice("flushing kernel conntrack table (scheduled)")
         try:
-            await self.kernel.flush_now()
+            if self.injection is not None and not self._bypasses:
+                await delete_own(self.internal, self.follower.catch_up)
+            else:
+                await self.kernel.flush_now()
         except ConntrackError as error:
             self.reporter.error(f"scheduled flush of the kernel table failed: {error}")
 
