@@ -67,6 +67,8 @@ class DatagramChannel:
         headers = _IPV4_HEADERS if link.family == 4 else _IPV6_HEADERS
         self.payload = link_payload(link, headers)
         self._index = socket.if_nametoindex(link.interface)
+        self._of_before = False
+        """The sockets are still set to an interface of the same name that is gone."""
         self.tied = False
         """Whether only what arrives by the link's interface is heard."""
         self._next_look = 0.0
@@ -237,11 +239,25 @@ class DatagramChannel:
                 self._index = index
                 self.tied = False
                 self.reachable = False
-                if self.link.transport is Transport.MULTICAST:
-                    self._join(self.receiver)
-                    self._send_to_group(self.sender)
+                self._of_before = True
             if not self.tied:
                 self._tie(self.receiver)
+            if self._of_before:
+                self._renew()
+
+    def _renew(self) -> None:
+        """Let the sockets forget the interface of before. Raises OSError."""
+        if self.link.family == 6:
+            # An address with a scope has bound it, and only that one's index would be taken any more.
+            self.sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"\0")
+        if self.link.transport is Transport.MULTICAST:
+            try:
+                self._join(self.receiver)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:  # It is a member already.
+                    raise
+            self._send_to_group(self.sender)
+        self._of_before = False
 
     def _sending(self, opened: socket.socket) -> None:
         link = self.link

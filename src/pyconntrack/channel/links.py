@@ -331,7 +331,8 @@ class DedicatedLinks:
         warned = len(self.warnings)
         try:
             self._open(member)
-        except ChannelError as error:
+        except (ChannelError, OSError) as error:
+            # It may have gone again at any moment.
             if str(error) != member.complaint:
                 member.complaint = str(error)
                 self._tell(member.complaint, trouble=True)
