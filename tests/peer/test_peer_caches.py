@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import random
 import re
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
-from testbed import Configuration, wait_until
+from pyconntrack import Tuple
+from testbed import Configuration, Testbed, wait_until
 from testbed.configuration import Mode
 from tests.peer.flows import batch_of, changed, name_of, varied_flows
 from tests.peer.nodes import Field, Kind, Node, Pair
@@ -200,3 +202,43 @@ def test_lost_events_are_made_up_for_by_telling_all(field: Field) -> None:
         overruns = re.search(r"netlink overrun:\s+(\d+)", pair.sender.daemon.client("-s", "runtime").stdout)
         assert overruns is not None and int(overruns[1]) > 0
         pair.wait_external()
+
+
+# Each flow gets its label with its first packet; no later event tells of it.
+LABELLED = """
+    delete table inet by_hand
+    table inet labelled {
+        chain arriving { type filter hook input priority filter; udp dport 700 ct label set 5; }
+    }
+"""
+
+
+@pytest.mark.parametrize("kind", ["C", "ours"])
+def test_what_an_event_leaves_out_stays_as_it_was(bed: Testbed, kind: Kind) -> None:
+    """A packet that answers tells of the flow's status alone: what its first one told is not to be lost."""
+    field = Field(bed)
+    for namespace in field.namespaces:
+        namespace.nft(LABELLED)
+    pair = field.pair(kind, "ours", "NOTRACK", "udp")
+    bypass(pair.sender.configuration)
+    pair.sender.daemon.configure(pair.sender.configuration)
+    with pair.running():
+        with pair.sender.namespace.entered():
+            ends = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        for end, port in zip(ends, (600, 700), strict=True):
+            end.bind(("127.0.0.1", port))
+
+        def told(how: str) -> bool:
+            lines = pair.receiver.daemon.client("-e").stdout.splitlines()
+            return any("sport=600 dport=700" in line and how in line for line in lines)
+
+        ends[0].sendto(b"asked", ("127.0.0.1", 700))
+        wait_until(lambda: told("[UNREPLIED]"), 20.0, "the flow at the peer", pair.logs)
+        ends[1].sendto(b"answered", ("127.0.0.1", 600))
+        wait_until(lambda: told("") and not told("[UNREPLIED]"), 20.0, "its answer, too", pair.logs)
+        for end in ends:
+            end.close()
+        pair.commit()
+        with pair.receiver.table() as table:
+            flow = table.get(Tuple("127.0.0.1", "127.0.0.1", 17, 600, 700))
+        assert flow.label_bits == {5}
