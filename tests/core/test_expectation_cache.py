@@ -118,12 +118,6 @@ def test_only_helpers_that_are_named_in_whatever_case() -> None:
     assert own.expectations.filtered == 2
 
 
-def test_no_zone_but_the_first_for_the_wire_has_none() -> None:
-    own = Own()
-    own.event(BEGUN, ftp(1, zone=7), ftp(2, zone=0))
-    assert ports_of(own.cache.table) == [50002]
-
-
 def test_a_full_cache_refuses_and_takes_again() -> None:
     own = Own(limit=2)
     own.event(BEGUN, ftp(1), ftp(2), ftp(3))

@@ -18,7 +18,7 @@ cdef class InternalExpectations:
     cdef readonly Counters counters
     cdef readonly uint32_t limit
     cdef readonly uint32_t live
-    cdef readonly uint64_t filtered        # of helpers that are not replicated, and of other zones
+    cdef readonly uint64_t filtered        # of helpers that are not replicated
     cdef readonly uint64_t malformed       # that lack a tuple
     cdef readonly uint32_t earliest        # when the first of them ends; 0xffffffff for never
     cdef readonly FlowBatch masters        # translated flows, whose sequence numbers may be adjusted since it was cleared

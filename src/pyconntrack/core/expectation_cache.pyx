@@ -72,10 +72,8 @@ cdef class InternalExpectations:
         return self.live
 
     cdef bint accepts(self, const expectation_t *e) noexcept nogil:
-        """Whether it is replicated: the wire carries no zone, and the configuration may name helpers."""
+        """Whether it is replicated: the configuration may name helpers."""
         cdef uint32_t i
-        if expectation_has(e, EXPECTATION_ZONE) and e.zone:
-            return False
         if self.helper_count == 0:
             return True
         for i in range(self.helper_count):

@@ -2,19 +2,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commit of expectations: those of other nodes become this node's kernel's, after the flows that are their masters.
 
-What is expected already is deleted and expected anew. How long the kernel expects it is said by its helper's policy.
+What is expected already is deleted and expected anew. How long the kernel expects it is said by its helper's policy. Neither the kernel
+nor a message says which zone an expectation is of: it is that of its master among the flows.
 """
 
 from libc.errno cimport EEXIST
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from pyconntrack.core.expectation_codec cimport encode_expectation
-from pyconntrack.core.expectation_record cimport expectation_t
+from pyconntrack.core.expectation_record cimport EXPECTATION_ZONE, expectation_put, expectation_t
 from pyconntrack.core.expectation_wire cimport decode_expectation_body
 from pyconntrack.core.netlink cimport *
+from pyconntrack.core.record cimport clear_flow, flow_t
 from pyconntrack.core.requests cimport RequestBatch
-from pyconntrack.core.table cimport SLOT_DEAD, SLOT_EXPECTATION, FlowTable, slot_t
+from pyconntrack.core.table cimport NONE, SLOT_DEAD, SLOT_EXPECTATION, SLOT_INDEXED, FlowTable, slot_t
+from pyconntrack.core.wire cimport flow_key, key_t
 
 cdef enum:
     BATCH_MAX = 256            # a step: the kernel takes longer for an expectation than for a flow
@@ -28,18 +31,25 @@ cdef bint add(RequestBatch batch, const expectation_t *e, int command, uint16_t 
 
 
 cdef class ExpectationCommit:
-    """One commit of a table's expectations, in steps. step() is to be called until it returns False; the counts then say the outcome."""
+    """One commit of a table's expectations, in steps, whose masters are among `flows`.
+
+    step() is to be called until it returns False; the counts then say the outcome.
+    """
 
     cdef FlowTable table
+    cdef FlowTable flows
     cdef RequestBatch batch
     cdef uint32_t cursor
     cdef uint32_t *slots           # of the entries in the batch, by position
+    cdef uint8_t[65536] zones      # of the flows, once they are known: 1 where there are some
+    cdef bint zones_known
     cdef readonly uint64_t committed
     cdef readonly uint64_t failed
     cdef readonly dict failures    # errno -> how many
 
-    def __cinit__(self, FlowTable table not None):
+    def __cinit__(self, FlowTable table not None, FlowTable flows not None):
         self.table = table
+        self.flows = flows
         self.batch = RequestBatch()
         self.failures = {}
         self.slots = <uint32_t *>malloc(BATCH_MAX * sizeof(uint32_t))
@@ -83,12 +93,36 @@ cdef class ExpectationCommit:
             slot = self.table.at(self.cursor)
             if (slot.flags & SLOT_EXPECTATION and not slot.flags & SLOT_DEAD
                     and decode_expectation_body(slot.body, slot.length, &e) == 0):
+                self.set_zone(&e)
                 if not add(self.batch, &e, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE | NLM_F_EXCL):
                     break
                 self.slots[count] = self.cursor
                 count += 1
             self.cursor += 1
         return count
+
+    cdef void set_zone(self, expectation_t *e) noexcept nogil:
+        """Let it be of its master's zone. Of the same tuple in several zones, the lowest one is taken."""
+        cdef flow_t master
+        cdef key_t key
+        cdef uint32_t number, zone
+        clear_flow(&master)
+        master.original = e.master
+        flow_key(&master, &key)
+        if self.flows.find(&key, self.flows.hash_key(&key)) != NONE:
+            return
+        if not self.zones_known:
+            self.zones_known = True
+            for number in range(self.flows.top):
+                if self.flows.at(number).flags & SLOT_INDEXED:
+                    self.zones[self.flows.at(number).zone] = 1
+        for zone in range(1, 65536):
+            if self.zones[zone]:
+                key.zone = <uint16_t>zone
+                if self.flows.find(&key, self.flows.hash_key(&key)) != NONE:
+                    e.zone = key.zone
+                    expectation_put(e, EXPECTATION_ZONE)
+                    return
 
     cdef exchange(self, int fd):
         """Send the batch, and read what became of it."""
@@ -113,6 +147,7 @@ cdef class ExpectationCommit:
             while i < count and i - first < BATCH_MAX // 16:
                 slot = self.table.at(self.slots[i])
                 decode_expectation_body(slot.body, slot.length, &e)
+                self.set_zone(&e)
                 add(self.batch, &e, IPCTNL_MSG_EXP_DELETE, 0)
                 add(self.batch, &e, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE | NLM_F_EXCL)
                 i += 1

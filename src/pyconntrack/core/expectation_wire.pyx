@@ -3,8 +3,8 @@
 """The wire codec of expectations: records to and from the attributes of messages of the types 3, 4 and 5.
 
 As with flows, `encode_expectation_body` writes the one canonical form, in the order in which the C daemon writes the attributes, and
-`decode_expectation_body` takes any order. Here every integer is big-endian. The wire has no zone: only expectations of zone 0 can
-travel. Nor has it the address of IPv6 NAT; the kernel's helpers fill it in themselves, but for SIP and H.323.
+`decode_expectation_body` takes any order. Here every integer is big-endian. The wire has no zone: an expectation is of its master's. Nor
+has it the address of IPv6 NAT; the kernel's helpers fill it in themselves, but for SIP and H.323.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t

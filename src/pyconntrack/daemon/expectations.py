@@ -13,6 +13,7 @@ from pyconntrack.core.expectation_cache import ExternalExpectations, InternalExp
 from pyconntrack.core.expectation_commit import ExpectationCommit
 from pyconntrack.core.expectation_listing import list_text
 from pyconntrack.core.internal import InternalCache
+from pyconntrack.core.table import FlowTable
 from pyconntrack.daemon.committer import errno_name
 from pyconntrack.daemon.control import Cache, CommandError
 from pyconntrack.daemon.expectation_follower import ExpectationFollower
@@ -93,9 +94,12 @@ class Expectations:
                 yield text
             await asyncio.sleep(0)
 
-    async def commit(self) -> None:
-        """`-c expect`: the other nodes' expectations into the kernel, where their masters are already."""
-        work = ExpectationCommit(self.external.table)
+    async def commit(self, flows: FlowTable) -> None:
+        """`-c expect`: the other nodes' expectations into the kernel, where their masters are already.
+
+        `flows` are those that the other nodes told of, with their zones.
+        """
+        work = ExpectationCommit(self.external.table, flows)
         begin = time.perf_counter()
         try:
             with ConntrackSocket(receive_buffer=work.receive_buffer) as requests:

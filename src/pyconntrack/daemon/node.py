@@ -204,7 +204,7 @@ class Node:
             if table is not Table.EXPECTATIONS:
                 await self._commit_flows()
             if expectations is not None:
-                await expectations.commit()
+                await expectations.commit(self.external.table)
 
     async def _commit_flows(self) -> None:
         try:
