@@ -155,7 +155,7 @@ class Pair:
         """
         waiting = [n for n in self.nodes if n.kind == "ours" or n.configuration.mode != "ALARM"]
         wait_until(
-            lambda: all("client=disconnected" not in n.daemon.client("-s").stdout for n in waiting),
+            lambda: all(b"client=disconnected" not in n.ask("-s") for n in waiting),
             deadline,
             "connections to the peer",
             self.logs,

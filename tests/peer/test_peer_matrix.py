@@ -16,7 +16,7 @@ from itertools import product
 
 import pytest
 
-from testbed import Configuration, wait_until
+from testbed import Configuration, in_user_namespace, wait_until
 from testbed.configuration import Mode
 from tests.peer.flows import batch_of, changed, name_of, varied_flows
 from tests.peer.nodes import MANY, Cache, Field, Kind, Node, Pair, Transport
@@ -44,7 +44,8 @@ LARGE: list[Case] = [
     (("ours", "ours"), "FTFW", "tcp"),
 ]
 
-FLOWS = 1000
+# The C daemon's event socket is small in a user namespace, and what overran it is missing for half a minute.
+FLOWS = 200 if in_user_namespace() else 1000
 REFRESH_TIME = 1
 # So long that no entry goes while a busy machine lets a refresh wait.
 CACHE_TIMEOUT = 20
@@ -79,12 +80,11 @@ def test_peers_are_equal_through_a_whole_life(pair: Pair) -> None:
     commit(pair)
     if pair.receiver.kind == "C":
         # After a commit it does not flush its external cache, until it is started again.
-        pair.receiver.restart()
-        resync(pair)
+        restart(pair, pair.receiver, kill=False)
     flush(pair)
     for kill in (True, False):
-        restart(pair, pair.receiver, kill)
-        restart(pair, pair.sender, kill)
+        restart(pair, pair.receiver, kill=kill)
+        restart(pair, pair.sender, kill=kill)
     disturb(pair, 2 * FLOWS)
     pair.wait_equal()
     commit(pair)
@@ -171,8 +171,9 @@ def refill(pair: Pair) -> None:
     pair.wait_equal()
 
 
-def restart(pair: Pair, node: Node, kill: bool) -> None:
+def restart(pair: Pair, node: Node, *, kill: bool) -> None:
     node.restart(kill=kill)
+    pair.wait_connected()
     pair.receiver.daemon.client("-n")
     pair.wait_equal()
 
