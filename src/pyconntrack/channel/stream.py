@@ -56,25 +56,25 @@ class StreamChannel:
         self._last_line = time.monotonic()
         self._connections_told = 0
         self._losses_told = 0
-        self._events = select.epoll()
-        try:
-            self.incoming = Incoming(link, self._index, self._events, self.traffic, self._tell)
-        except ChannelError:
-            self._events.close()
-            raise
-        try:
-            self.outgoing = Outgoing(link, self._index, self._events, self.traffic, self._tell)
-            self._patience = Timer()
-        except OSError as error:
-            self.incoming.close()
-            self._events.close()
-            raise ChannelError(f"{self.name}: {error.strerror}") from error
         self._waiting = False
         self._renewal_due = False
-        self._events.register(self._patience, select.EPOLLIN)
+        try:
+            self._open()
+        except OSError as error:
+            raise ChannelError(f"{self.name}: {error.strerror}") from error
         if self.incoming.why_not_tied is not None:
             reason = self.incoming.why_not_tied
             self.warnings.append(f"{self.name}: {reason}, so connections are taken from any interface")
+
+    def _open(self) -> None:
+        with contextlib.ExitStack() as opened:
+            self._events = opened.enter_context(contextlib.closing(select.epoll()))
+            given = (self.link, self._index, self._events, self.traffic, self._tell)
+            self._patience = opened.enter_context(contextlib.closing(Timer()))
+            self.incoming = opened.enter_context(contextlib.closing(Incoming(*given)))
+            self.outgoing = Outgoing(*given)
+            self._events.register(self._patience, select.EPOLLIN)
+            opened.pop_all()
 
     @property
     def name(self) -> str:
