@@ -5,20 +5,35 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from testbed import Conntrackd, Testbed, wait_until
-from testbed.firewalls import CLIENT, OUTSIDE_SHARED, SERVER, Firewall, FirewallPair
+from testbed.firewalls import (
+    CLIENT,
+    INSIDE_OWN,
+    OUTSIDE_OWN,
+    OUTSIDE_SHARED,
+    SERVER,
+    Firewall,
+    FirewallPair,
+)
 from testbed.traffic import TrafficClient, TrafficReport, TrafficServer
 from tests.peer.nodes import Kind, command_of
 
 CONNECTIONS = 20
 
 
-def run_daemon(firewall: Firewall, kind: Kind) -> Conntrackd:
+BOTH_DISABLED = ["DisableInternalCache yes", "DisableExternalCache yes"]
+
+
+def run_daemon(
+    firewall: Firewall, kind: Kind, mode_lines: Sequence[str] = ("DisableExternalCache yes",)
+) -> Conntrackd:
     configuration = firewall.configuration()
-    configuration.mode_lines = ["DisableExternalCache yes"]
+    configuration.mode = "NOTRACK" if len(mode_lines) > 1 else "FTFW"
+    configuration.mode_lines = list(mode_lines)
     daemon = Conntrackd(firewall.namespace, command_of(kind), configuration)
     daemon.start()
     return daemon
@@ -106,3 +121,27 @@ def test_a_connection_that_changes_at_the_new_firewall_is_told_to_the_old_one(be
     wait_until(lambda: len(connections(pair.first)) == CONNECTIONS, 20.0, "all connections again", old.log)
     pair.second.namespace.run(["conntrack", "-D", "-p", "tcp"])
     wait_until(lambda: not connections(pair.first), 20.0, "their end at the old firewall, too", old.log)
+
+
+@pytest.mark.parametrize(
+    "mode_lines", [["DisableExternalCache yes"], BOTH_DISABLED], ids=["standby", "bypass"]
+)
+def test_each_direction_may_take_its_own_way(bed: Testbed, mode_lines: list[str]) -> None:
+    """The client's packets go through one firewall, the server's through the other: each sees a half."""
+    pair = FirewallPair(bed)
+    pair.client.ip("route", "replace", "default", "via", INSIDE_OWN[0])
+    pair.server.ip("route", "add", f"{CLIENT}/32", "via", OUTSIDE_OWN[1])
+    for firewall in (pair.first, pair.second):
+        firewall.namespace.nft("flush chain inet firewall translate")
+        for name in ("all", "inside", "outside"):
+            firewall.namespace.sysctl(f"net.ipv4.conf.{name}.rp_filter", 0)
+    daemons = [run_daemon(firewall, "ours", mode_lines) for firewall in (pair.first, pair.second)]
+    server = TrafficServer(pair.server, SERVER, connections=CONNECTIONS)
+    client = TrafficClient(pair.client, server, connections=CONNECTIONS)
+
+    def flowing() -> bool:
+        return all(each.received > 20_000 for each in client.report().connections)
+
+    wait_until(flowing, 30.0, "data on all connections", lambda: "".join(each.log() for each in daemons))
+    assert all(each.closed and not each.error for each in client.finish(20.0).connections)
+    server.finish()

@@ -12,7 +12,8 @@ refuses goes there in another form, until a flow is as its message tells, or can
   wait                       a flow whose master is not there yet
 
 A flow whose traffic goes through this node, by its internal cache, is not to suffer from what a peer says of it: it is neither deleted
-nor created anew, its TCP state does not go back, its timeout is not shortened.
+nor created anew, its TCP state does not go back, its timeout is not shortened. But its windows are no longer looked at: where routes are
+asymmetric, this node sees one direction only.
 
 The kernel tells the socket of each change that it made (NLM_F_ECHO), so that the internal cache knows which flow has been lent to it, see
 standby_cache.pyx. Where it makes no events, it is asked.
@@ -80,7 +81,7 @@ cdef class Injector(ExternalCache):
     cdef int positions[16]             # of the request that decides, in the batch
     cdef uint64_t reasons[4096]
 
-    def __init__(self):
+    def __init__(self, *, expectations=None):
         self.waiting = FlowTable(limit=WAITING_MAX)
         self.options.timeout = -1
 
@@ -238,8 +239,7 @@ cdef class Injector(ExternalCache):
         if step == STEP_ASK:
             self.batch.add(&flow, IPCTNL_MSG_CT_GET, 0)
         elif step == STEP_CHANGE:
-            if not self.used[i]:
-                complete_tcp(&flow, self.options.window_tracking)
+            complete_tcp(&flow, self.options.window_tracking)
             prepare_update(&flow)
             drop(&flow, BIT_REPLY)
             flow.status = flow.status & (SETTABLE | EXPECTED)
@@ -250,9 +250,6 @@ cdef class Injector(ExternalCache):
             complete_flow(&flow, &self.options, 0)
             if keeps_timeout:
                 drop(&flow, BIT_TIMEOUT)
-            if self.used[i]:
-                drop(&flow, BIT_TCP_FLAGS_ORIGINAL)
-                drop(&flow, BIT_TCP_FLAGS_REPLY)
             self.batch.add(&flow, IPCTNL_MSG_CT_NEW, NLM_F_ECHO | NLM_F_CREATE | (0 if step == STEP_STORE else NLM_F_EXCL))
         self.positions[i] = <int>self.batch.count - 1
 
@@ -317,8 +314,10 @@ cdef class Injector(ExternalCache):
             self.kinds[i] = TYPE_FLOW_UPDATE
             self.steps[i] = STEP_CHANGE
         elif (step == STEP_STORE or step == STEP_CHANGE) and self.used[i]:
-            # The flow is further than the message.
-            self.steps[i] = STEP_DONE
+            # The flow is further than the message: its status is not to change, but the rest may.
+            if code != EBUSY or not has(&self.flows[i], BIT_STATUS):
+                self.steps[i] = STEP_DONE
+            drop(&self.flows[i], BIT_STATUS)
         elif (step == STEP_STORE or step == STEP_CHANGE) and (code == EBUSY or code == EOPNOTSUPP or code == EINVAL):
             self.steps[i] = STEP_REPLACE
         elif code == ENOENT and has(&self.flows[i], BIT_MASTER):
