@@ -195,10 +195,10 @@ def wait_active(pair: Pair, interface: str) -> None:
 
 def greeted(pair: Pair) -> None:
     """Wait until both have answered the other one's HELLO, at which a C node forgets what it has sent."""
-    counts = [packets_received(node) for node in pair.nodes]
+    counts = [packets(node, "recv") for node in pair.nodes]
     wait_until(
         lambda: all(
-            packets_received(node) >= count + 2 for node, count in zip(pair.nodes, counts, strict=True)
+            packets(node, "recv") >= count + 2 for node, count in zip(pair.nodes, counts, strict=True)
         ),
         10.0,
         "the nodes' greetings",
@@ -206,10 +206,11 @@ def greeted(pair: Pair) -> None:
     )
 
 
-def packets_received(node: Node) -> int:
-    """Over all links."""
+def packets(node: Node, way: Literal["sent", "recv"]) -> int:
+    """Sent or received over all links."""
     lines = node.daemon.client("-s", "link").stdout.splitlines()
-    return sum(int(line.split()[3]) for line in lines if "Pckts recv" in line)
+    column = 0 if way == "sent" else 3
+    return sum(int(line.split()[column]) for line in lines if "Pckts recv" in line)
 
 
 def log_of(node: Node) -> str:
@@ -260,9 +261,9 @@ def test_ftfw_loses_nothing_when_only_one_end_sees_the_failure(
         with Load(pair.sender, 1) as load:
             load.wait_for(0.5)
             with loss(*switched_field.ends[0], percent=100):
-                load.wait_for(0.55)
+                before = packets(pair.sender, "sent")
+                wait_until(lambda: packets(pair.sender, "sent") >= before + 3, 10.0, "losses", pair.logs)
                 switched_field.ends[0][1].down()
-                load.wait_for(0.6)
         wait_active(pair, "sync1")
         pair.wait_equal()
         assert "in place of `sync0', which is down" in log_of(pair.receiver)
