@@ -479,6 +479,13 @@ def test_old_filters_join_todays() -> None:
             [(2, 1)],
             "queue 3 is that of the helper in line 1; give each its own",
         ),
+        (
+            "Sync { Mode FTFW { } TCP { IPv4_address 10.0.0.1\nIPv4_Destination_Address 10.0.0.2\n"
+            "Port 3780 Interface lo\n"
+            "Checksum off } }",
+            [(4, 1)],
+            '"Checksum" has no effect here: TCP always has checksums',
+        ),
         ("Helper {\nType ftp inet tcp { } }", [(2, 1)], 'no "QueueNum" for helper "ftp"; taken as queue 0'),
         (
             "General {\n Filter {\n Protocol Accept { }\n}\n}\nStats { }",

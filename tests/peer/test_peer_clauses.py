@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from testbed import Configuration, MulticastLink, UnicastLink, in_user_namespace, wait_until
+from testbed.configuration import Mode
 from tests.peer.flows import batch_of, plain_tcp_flows
 from tests.peer.nodes import Field, Node, Pair, Transport
 
@@ -52,9 +53,15 @@ def captured(pair: Pair) -> Iterator[Callable[[], tuple[str, int, int]]]:
         yield take
 
 
-@pytest.mark.parametrize("checksum", ["on", "off"])
-@pytest.mark.parametrize("transport", ["udp", "multicast"])
-@pytest.mark.parametrize("place", ["link", "Sync"])
+@pytest.mark.parametrize(
+    ("place", "transport", "checksum"),
+    [
+        ("link", "udp", "on"),
+        ("link", "udp", "off"),
+        ("link", "multicast", "off"),
+        ("Sync", "udp", "off"),
+    ],
+)
 def test_checksum(field: Field, transport: Transport, checksum: str, place: str) -> None:
     pair = field.pair("ours", "ours", "FTFW", transport)
     for node in pair.nodes:
@@ -68,8 +75,9 @@ def test_checksum(field: Field, transport: Transport, checksum: str, place: str)
         assert (take()[2] == 0) == (checksum == "off")
 
 
-@pytest.mark.parametrize("transport", ["udp", "multicast", "tcp"])
-@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("transport", "old"), [("udp", False), ("multicast", False), ("tcp", False), ("multicast", True)]
+)
 def test_socket_buffers(field: Field, transport: Transport, old: bool) -> None:
     """ss(8) shows twice what was asked for, as the kernel counts."""
     if in_user_namespace():
@@ -138,6 +146,28 @@ def test_own_address_is_the_one_that_is_sent_from(field: Field, transport: Trans
         end.remove_address(f"{second}/24")
 
 
+def test_addresses_and_port_of_tcp(field: Field) -> None:
+    """By ss(8): where connections come from, and go to."""
+    second = "10.77.0.11"
+    end = field.ends[0]
+    end.add_address(f"{second}/24")
+    try:
+        pair = field.pair("ours", "ours", "FTFW", "tcp")
+        rewritten(pair.sender, (r"IPv4_address 10\.77\.0\.1\b", f"IPv4_address {second}"))
+        rewritten(pair.receiver, (r"Destination_Address 10\.77\.0\.1\b", f"Destination_Address {second}"))
+        for node in pair.nodes:
+            rewritten(node, ("Port 3780", f"Port {PORT}"))
+        with pair.running():
+            pair.sender.create(plain_tcp_flows(10))
+            pair.wait_equal()
+            shown = pair.sender.namespace.run(["ss", "-Htn", "state", "established"]).stdout
+            listening = pair.sender.namespace.run(["ss", "-Htln"]).stdout
+        assert re.search(rf" {second}:\d+ +10\.77\.0\.2:{PORT}\b", shown), shown
+        assert re.search(rf" {second}(%sync)?:{PORT} ", listening), listening
+    finally:
+        end.remove_address(f"{second}/24")
+
+
 @pytest.mark.parametrize("tracking", ["yes", "no"])
 def test_tcp_window_tracking(field: Field, tracking: str) -> None:
     """Scales of windows travel, and the kernel of the other node looks at windows, only where it is on."""
@@ -169,6 +199,20 @@ def test_tcp_window_tracking(field: Field, tracking: str) -> None:
             (7, 9) if on else (0, 0)
         )
         assert bool(flow["tcp_flags_original"] & BE_LIBERAL) != on
+
+
+@pytest.mark.parametrize("mode", ["FTFW", "NOTRACK"])
+def test_commit_timeout(field: Field, mode: Mode) -> None:
+    def adapt(configuration: Configuration) -> None:
+        configuration.mode_lines = ["CommitTimeout 77"]
+
+    with field.pair("ours", "ours", mode, "udp", adapt).running() as pair:
+        pair.sender.create(plain_tcp_flows(20))
+        pair.wait_equal()
+        pair.commit()
+        timeouts = pair.receiver.kernel()["timeout"].tolist()
+    assert len(timeouts) == 20
+    assert all(0 < timeout <= 77 for timeout in timeouts)
 
 
 @pytest.mark.parametrize("asks", ["yes", "no"])

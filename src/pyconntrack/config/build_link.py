@@ -88,6 +88,9 @@ def _link(entry: Entry, common: dict[str, Any], report: Report) -> Link | None:
         )
     if own is None or "port" not in given or len(report.errors) > errors:
         return None
+    checksum = body.last("Checksum")
+    if transport is Transport.TCP and checksum is not None and checksum.ok and not checksum.value:
+        report.warning(checksum.word, '"Checksum" has no effect here: TCP always has checksums')
     given.setdefault("interface", scope)
     at = interface.word if interface is not None else entry.word
     return Link(
