@@ -105,7 +105,7 @@ class NetworkDoor:
     def check(self) -> None:
         for session in self.sessions:
             external = session.external
-            counted = sum(external.count_of(peer.owner) for peer in session.peers.values())
+            counted = sum(external.count_of(peer.owner) for peer in session.nodes)
             if counted != len(external) + external.claims:
                 raise AssertionError(
                     f"{len(external)} entries, {external.claims} claims, {counted} accounted for"

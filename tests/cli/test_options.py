@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pyconntrack.cli.options import DEFAULT_CONFIG, UsageError, parse_options
-from pyconntrack.daemon.statistics import SUBJECTS
+from pyconntrack.daemon.statistics import OWN_SUBJECTS, SUBJECTS
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from pyconntrack.daemon.statistics import SUBJECTS
         ("-i -x", "dump internal ct xml"),
         ("-e expect -x", "dump external expect xml"),
         ("-e -C file -x", "dump external ct xml"),
+        ("-e nodes", "dump external ct nodes"),
         ("-c", "commit"),
         ("-c ct", "commit ct"),
         ("-f", "flush"),
@@ -32,7 +33,7 @@ from pyconntrack.daemon.statistics import SUBJECTS
         ("-t", "reset-timers"),
         ("-k", "stop"),
         ("-s", "statistics"),
-        *((f"-s {subject}", f"statistics {subject}") for subject in SUBJECTS if subject),
+        *((f"-s {subject}", f"statistics {subject}") for subject in SUBJECTS + OWN_SUBJECTS if subject),
         ("-i -s", "statistics"),
         ("-s -i", "dump internal ct plain"),
         ("-i -x -e", "dump external ct plain"),

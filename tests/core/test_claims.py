@@ -12,9 +12,9 @@ from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, re
 LEFT, RIGHT, THIRD = 0, 1, 2
 
 
-def body(number: int = 1, mark: int = 0) -> bytes:
+def body(number: int = 1, mark: int = 0, timeout: int = 30) -> bytes:
     original = FlowTuple(bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), UDP, (number, 53))
-    return flow_body(KernelFlow(original, number, mark=mark), 30)
+    return flow_body(KernelFlow(original, number, mark=mark), timeout)
 
 
 def take(cache: ExternalCache, kind: int, data: bytes, owner: int, now: int = 0) -> None:
@@ -69,6 +69,14 @@ def test_what_is_repeated_takes_nothing_back_but_what_changed_does() -> None:
     assert shown(cache) == [3]
     assert cache.settle(LEFT, *digest_of(body(mark=3)))
     assert cache.settle(RIGHT, *digest_of(body(mark=2)))
+
+
+def test_a_timeout_that_has_run_on_takes_nothing_back() -> None:
+    """A node that starts again tells of its table with what is left of each timeout."""
+    cache = claimed_by_two()
+    take(cache, NEW, body(mark=1, timeout=29), LEFT)
+    assert shown(cache) == [2]
+    assert cache.settle(LEFT, *digest_of(body(mark=1, timeout=29)))
 
 
 def test_when_the_newest_ends_the_one_before_it_is_the_entry() -> None:
@@ -175,6 +183,7 @@ def test_the_books_stay_right() -> None:
     random = Random(2)
     cache = ExternalCache()
     pool = [random_flow(random, number, zone=number % 3) for number in range(100)]
+    # Every body has a mark of its own.
     held: dict[object, list[tuple[int, bytes]]] = {flow.key: [] for flow in pool}
     for step in range(8000):
         flow, owner = random.choice(pool), random.randrange(4)
@@ -182,6 +191,7 @@ def test_the_books_stay_right() -> None:
         mine = next((claim for claim in claims if claim[0] == owner), None)
         if random.random() < 0.6:
             fresh = random_flow(random, step, flow.original, flow.zone)
+            fresh.mark = step + 1
             data = flow_body(fresh, random.randrange(99), True, True)
             if mine is not None and random.random() < 0.3:
                 data = mine[1]

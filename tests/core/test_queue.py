@@ -216,15 +216,15 @@ def test_messages_stop_at_the_limit_and_at_full_datagrams() -> None:
 def test_alives_and_plain_control_messages() -> None:
     out = Datagrams(600, 1)
     assert write_alive(out, 7, 0x20)
-    assert write_digest(out, 8, 0, 3, 0x0102030405060708)
+    assert write_digest(out, 8, 0, 0x0A0B0C0D, 3, 0x0102030405060708)
     assert write_control(out, 9, RESYNC, 1, 2)
     alive, digest, control = messages_of(out)
     assert (alive.flags, alive.body) == (0x30, b"")
-    assert (digest.flags, digest.body) == (0x11, bytes.fromhex("00000003000000000102030405060708"))
+    assert (digest.flags, digest.body) == (0x11, bytes.fromhex("000000030a0b0c0d0102030405060708"))
     assert (control.flags, control.body) == (RESYNC, bytes.fromhex("0000000100000002"))
-    while write_digest(out, 1, 0, 0, 0):
+    while write_digest(out, 1, 0, 0, 0, 0):
         pass
-    assert not write_control(out, 1, 0, 0, 0) or not write_digest(out, 1, 0, 0, 0)
+    assert not write_control(out, 1, 0, 0, 0) or not write_digest(out, 1, 0, 0, 0, 0)
 
 
 def test_queues_against_a_model() -> None:
@@ -285,12 +285,60 @@ def send_all(cache: InternalCache, sequence: int) -> None:
         out.clear()
 
 
-def test_what_an_acknowledgement_leaves_far_behind_goes_out_again() -> None:
-    """Their answers are lost; to look past them for each later acknowledgement would never end."""
-    cache, _ = make_cache(10_000, resend_limit=20_000)
-    send_all(cache, 1)
-    assert cache.queue.acknowledge(9_901, 10_000) == 100
-    assert (cache.queue.waiting, cache.queue.unacknowledged) == (2 * 4097, 9_900 - 2 * 4097)
-    send_all(cache, 10_001)
-    assert cache.queue.acknowledge(1, 20_000) == 9_900
-    assert (cache.queue.waiting, cache.queue.unacknowledged) == (0, 0)
+@pytest.mark.parametrize("first", [1, 0xFFFFFFF0, 0x7FFFFFF0])
+def test_ranges_are_found_wherever_they_stand(first: int) -> None:
+    """One peer answers what is oldest, another one what is newest, a third goes on in between."""
+    cache, _ = make_cache(2000, resend_limit=20_000)
+    sent = 0
+    while sent < 2000:
+        sent += len(send_some(cache.queue, first + sent))
+    left = set(range(2000))
+    places = {"old": 0, "middle": 900, "new": 1990}
+    random = Random(first)
+    while len(left) > 100:
+        name = random.choice(list(places))
+        begin, count = places[name], random.randrange(1, 40)
+        places[name] = begin - count if name == "new" and begin > 1000 else begin + count
+        taken = {number for number in left if begin <= number < begin + count}
+        assert cache.queue.acknowledge(
+            (first + begin) & 0xFFFFFFFF, first + begin + count - 1 & 0xFFFFFFFF
+        ) == len(taken)
+        left -= taken
+        assert cache.queue.unacknowledged == len(left)
+        assert cache.queue.oldest == (first + min(left)) & 0xFFFFFFFF
+        places = {key: place if place < 1999 else random.randrange(2000) for key, place in places.items()}
+    listed = [number for number, _ in cache.queue.list_resend(1000)]
+    assert listed == [(first + number) & 0xFFFFFFFF for number in sorted(left)]
+
+
+def test_an_addressed_message_is_kept_for_its_node() -> None:
+    cache, _ = make_cache(0)
+    cache.queue.push_addressed(ACK, 7, 9, 100, 0xFFFFFFFF)
+    cache.queue.push_addressed(NACK, 7, 8, 5, 6)
+    cache.queue.push_addressed(RESYNC, 7, 9, 0, 0)
+    cache.queue.push_control(ACK, 1, 2)
+    sent = send_some(cache.queue, 50)
+    assert [message.flags for message in sent] == [ACK, 0x11, 0x11, 0x11]
+    assert sent[3].body == bytes.fromhex("00000008 00000007 00000009 00000064 ffffffff")
+    assert cache.queue.list_resend(9) == [(50, ACK), (51, RESYNC), (52, NACK), (53, ACK)]
+    # The node 9 has started anew: what it was told of its former numbers is void, but a RESYNC still stands.
+    assert cache.queue.send_all_again(9) == 4
+    assert [message.body[:12].hex() for message in send_some(cache.queue, 60)] == [
+        "000000020000000700000009",
+        "000000040000000700000008",
+    ]
+    assert cache.queue.controls == 2
+    # What is addressed to one node need not go out again for another one.
+    assert cache.queue.send_again(60, 61, 9) == 1
+    assert cache.queue.send_again(60, 61, 8) == 1
+
+
+def test_control_messages_go_out_though_many_wait_for_an_answer() -> None:
+    """Two nodes that each kept that many, and could not say that the other's arrived, would wait for ever."""
+    cache, _ = make_cache(0, resend_limit=10_000)
+    for number in range(1500):
+        assert cache.queue.push_control(ACK, number, number)
+        assert len(send_some(cache.queue, number)) == 1
+    assert (cache.queue.controls, cache.queue.controls_kept) == (1024, 1024)
+    pushed = [cache.queue.push_control(NACK, number, number) for number in range(1500)]
+    assert pushed.count(True) == 1024

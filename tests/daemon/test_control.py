@@ -41,8 +41,10 @@ class Recorder:
         self.sent = 0
         self.closed = asyncio.Event()
 
-    async def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
-        self.asked.append(("dump", cache, table, xml))
+    async def dump(
+        self, cache: Cache, table: Table, xml: bool, *, whose: bool = False
+    ) -> AsyncIterator[bytes]:
+        self.asked.append(("dump", cache, table, xml, *(["whose"] if whose else [])))
         try:
             for piece in self.pieces:
                 yield piece
@@ -133,6 +135,7 @@ def test_every_command_reaches_its_method(path: Path) -> None:
     async def test(served: Served) -> None:
         assert await served.ask("dump internal ct plain") == b"one\ntwo\n"
         assert await served.ask("dump external expect xml") == b"one\ntwo\n"
+        assert await served.ask("dump external ct nodes") == b"one\ntwo\n"
         assert await served.ask("statistics") == b"numbers of all\n"
         assert await served.ask("statistics network") == b"numbers of network\n"
         for command in (
@@ -149,6 +152,7 @@ def test_every_command_reaches_its_method(path: Path) -> None:
         assert served.commands.asked == [
             ("dump", Cache.INTERNAL, Table.FLOWS, False),
             ("dump", Cache.EXTERNAL, Table.EXPECTATIONS, True),
+            ("dump", Cache.EXTERNAL, Table.FLOWS, False, "whose"),
             ("statistics", ""),
             ("statistics", "network"),
             ("commit", None),
@@ -336,7 +340,9 @@ def test_a_reader_that_leaves_ends_the_dump(path: Path) -> None:
 
 def test_a_dump_that_fails_midway_is_told_to_the_client(path: Path) -> None:
     async def test(served: Served) -> None:
-        async def broken(cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
+        async def broken(
+            cache: Cache, table: Table, xml: bool, *, whose: bool = False
+        ) -> AsyncIterator[bytes]:
             yield b"one\n"
             raise CommandError("the cache went away")
 

@@ -9,7 +9,7 @@ from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.queue import write_digest
 from pyconntrack.core.wire import check
-from pyconntrack.replication.messages import DIGEST, MessageErrors, read_digest, read_message
+from pyconntrack.replication.messages import EXTENDED, MessageErrors, read_extension, read_message
 from tests.docs.blocks import blocks_of
 
 (EXAMPLE,) = blocks_of("docs/protocol.md", "hex")
@@ -39,10 +39,12 @@ def test_the_example() -> None:
     message = read_message(datagram, 0, errors)
     assert message is not None
     assert errors == MessageErrors()
-    assert message.flags & DIGEST
-    count, number = read_digest(datagram, message)
+    assert message.flags & EXTENDED
+    said = read_extension(datagram, message)
+    assert said.digest is not None
+    assert said.node == 0x295391C5
     out = Datagrams(1472, 1)
-    assert write_digest(out, 0x6B024C91, 0, count, number)
+    assert write_digest(out, 0x6B024C91, 0, said.node, *said.digest)
     assert out[0] == datagram
 
 

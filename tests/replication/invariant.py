@@ -3,40 +3,58 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 from tests.core.support_flows import FlowTuple
-from tests.core.support_wire import cache_of, flow_body, read_table, records
+from tests.core.support_wire import cache_of, flow_body, read_table
 from tests.replication.node import Node, Settings
 
-# Acknowledgements are acknowledged in turn, so a few wait at any time.
-CONTROLS_WAITING = 6
+# Acknowledgements are acknowledged in turn, so a few wait at any time, for each other node.
+CONTROLS_WAITING = 18
 
 
 class DivergenceError(AssertionError):
     """Two things that must be equal are not."""
 
-    def __init__(self, seed: int, mode: str, digests: bool, settings: Settings, problems: list[str]) -> None:
-        command = f"python -m tests.replication.simulate --seed {seed} --mode {mode}"
-        if not digests:
-            command += " --no-digests"
-        super().__init__("\n".join([f"{command} --verbose", str(settings), *problems]))
+    def __init__(self, run: str, settings: Settings, problems: list[str]) -> None:
+        super().__init__(
+            "\n".join([f"python -m tests.replication.simulate {run} --verbose", str(settings), *problems])
+        )
+
+
+def pairs(nodes: Mapping[str, Node]) -> list[tuple[Node, Node]]:
+    """Each node as a sender, with each other one."""
+    return list(permutations(nodes.values(), 2))
 
 
 def converged(nodes: Mapping[str, Node]) -> bool:
-    left, right = nodes["left"], nodes["right"]
-    if left.busy or right.busy:
-        return False
-    if len(left.internal) != len(right.external) or len(right.internal) != len(left.external):
-        return False
-    if len(left.internal) != len(left.kernel.flows) or len(right.internal) != len(right.kernel.flows):
-        return False
-    return _equal(left, right) and _equal(right, left)
+    for node in nodes.values():
+        if node.busy or len(node.internal) != len(node.kernel.flows):
+            return False
+        if node.external.sweeps or _claims(node) != sum(
+            len(other.internal) for other in nodes.values() if other is not node
+        ):
+            return False
+    return all(_followed(sender, receiver) for sender, receiver in pairs(nodes))
 
 
-def _equal(sender: Node, receiver: Node) -> bool:
-    return records(read_table(sender.internal.table)) == records(read_table(receiver.external.table))
+def _claims(node: Node) -> int:
+    return len(node.external) + node.external.claims
+
+
+def _followed(sender: Node, receiver: Node) -> bool:
+    """Whether the receiver has of the sender what the sender has."""
+    peer = receiver.session.peers.get(sender.address)
+    if peer is None:
+        return len(sender.internal) == 0
+    external, internal = receiver.external, sender.internal
+    return (external.count_of(peer.owner), external.digest_of(peer.owner)) == (
+        len(internal),
+        internal.digest,
+    )
 
 
 def expected_bodies(node: Node, problems: list[str]) -> list[bytes]:
@@ -94,16 +112,44 @@ def check_node(node: Node) -> list[str]:
 
 
 def check_pair(sender: Node, receiver: Node) -> list[str]:
-    """The external cache of the one against the internal cache of the other."""
-    what = f"{receiver.name}: external cache"
-    problems = difference(what, read_records(sender.internal.table), read_records(receiver.external.table))
-    peer = receiver.session.peers.get(sender.name)
+    """What the one says of the other."""
+    what = f"{receiver.name}: external cache, of {sender.name}"
+    if _followed(sender, receiver):
+        return []
+    peer = receiver.session.peers.get(sender.address)
     if peer is None:
-        return [*problems, f"{what}: {sender.name} was never heard"]
-    internal = sender.internal
-    if not receiver.external.settle(peer.owner, len(internal), internal.digest):
-        problems.append(f"{what}: its books are wrong")
+        return [f"{what}: it was never heard"]
+    external = receiver.external
+    return [
+        f"{what}: {external.count_of(peer.owner)} claims of {len(sender.internal)}, or its books are wrong"
+    ]
+
+
+def check_entries(receiver: Node, senders: list[Node]) -> list[str]:
+    """The entries that are shown: of each flow one, as one of its nodes has it."""
+    what = f"{receiver.name}: external cache"
+    said: dict[str, dict[bytes, str]] = {}
+    for sender in senders:
+        for record, text in read_records(sender.internal.table).items():
+            said.setdefault(name_of(text), {})[record] = text
+    shown = read_records(receiver.external.table)
+    expected: dict[bytes, str] = {}
+    names = {name_of(text): record for record, text in shown.items()}
+    for name, records in said.items():
+        record = names.get(name, b"")
+        if record not in records:
+            record = next(iter(records))
+        expected[record] = records[record]
+    problems = difference(what, expected, shown)
+    if _claims(receiver) != sum(len(sender.internal) for sender in senders):
+        problems.append(f"{what}: {receiver.external.claims} claims beside {len(receiver.external)} entries")
     return problems
+
+
+def name_of(text: str) -> str:
+    """The original tuple and zone of a flow, of its description."""
+    values = ast.literal_eval(text)
+    return f"{values['original']} {values.get('zone', 0)}"
 
 
 def read_records(table: Any) -> dict[bytes, str]:

@@ -7,6 +7,7 @@ It makes events, drops them as the kernel does, and can be dumped.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 from tests.core.support_flows import (
@@ -28,14 +29,22 @@ class EventsLostError(OSError):
     """ENOBUFS: events were dropped."""
 
 
-class SimulatedKernel:
-    """`queue_limit` is how many events wait for their reader. Times are in seconds."""
+def draw_pool(random: Random, tuples: int) -> list[Key]:
+    """Tuples and zones for flows."""
+    return [(random_tuple(random), random.choice((0, 0, 0, 0, 5))) for _ in range(tuples)]
 
-    def __init__(self, random: Random, queue_limit: int, tuples: int) -> None:
+
+class SimulatedKernel:
+    """`queue_limit` is how many events wait for their reader, `pool` what its flows may be named.
+
+    Times are in seconds.
+    """
+
+    def __init__(self, random: Random, queue_limit: int, pool: Sequence[Key]) -> None:
         self.random = random
         self.queue_limit = queue_limit
         self.flows: dict[Key, KernelFlow] = {}
-        self._pool = [(random_tuple(random), random.choice((0, 0, 0, 0, 5))) for _ in range(tuples)]
+        self._pool = pool
         self._queue: deque[bytes] = deque()
         self._congested = False
         self._loss_told = True

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A network between two nodes that loses, repeats, reorders, delays, cuts and truncates datagrams."""
+"""A network between nodes that loses, repeats, reorders, delays, cuts and truncates datagrams."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -31,21 +32,23 @@ class Network:
     ) -> None:
         self.random = random
         self.faults = faults
-        self.cut = False
+        self.cuts: Counter[tuple[str, str]] = Counter()
+        """How many faults keep datagrams from getting from the one to the other."""
         self._deliver = deliver
         self.sent = 0
         self.lost = 0
 
     def heal(self) -> None:
         self.faults = Faults()
-        self.cut = False
+        self.cuts.clear()
 
-    def send(self, sender: str, destination: str, datagram: bytes) -> None:
+    def send(self, sender: str, address: str, destination: str, datagram: bytes) -> None:
+        """Send from `address`, one of the sender's."""
         random, faults = self.random, self.faults
         self.sent += 1
         if random.random() < faults.strange:
             self._deliver(0.0, destination, "stranger", self._garbage(datagram))
-        if self.cut or random.random() < faults.lost:
+        if self.cuts[sender, destination] > 0 or random.random() < faults.lost:
             self.lost += 1
             return
         for _ in range(2 if random.random() < faults.repeated else 1):
@@ -55,7 +58,7 @@ class Network:
             piece = datagram
             if random.random() < faults.truncated:
                 piece = datagram[: random.randrange(len(datagram))]
-            self._deliver(delay, destination, sender, piece)
+            self._deliver(delay, destination, address, piece)
 
     def _garbage(self, datagram: bytes) -> bytes:
         """No message at all, or a real one cut off."""

@@ -22,7 +22,7 @@ CACHE_TIMEOUT = 9
 
 @dataclass(slots=True)
 class Settings:
-    """How both nodes are set up."""
+    """How all nodes are set up."""
 
     mode: str
     first_sequence: int
@@ -35,15 +35,17 @@ class Settings:
 
 
 class Node:
-    """`send` is called as send(name, datagram). Until start() a node is down."""
+    """`send` is called as send(node, datagram). Until start() a node is down."""
 
     def __init__(
-        self, name: str, kernel: SimulatedKernel, settings: Settings, send: Callable[[str, bytes], None]
+        self, name: str, kernel: SimulatedKernel, settings: Settings, send: Callable[[Node, bytes], None]
     ) -> None:
         self.name = name
         self.kernel = kernel
         self.settings = settings
         self.up = False
+        self.address = name
+        """Where it sends from."""
         self._send = send
         self.internal: InternalCache
         self.external: ExternalCache
@@ -57,6 +59,7 @@ class Node:
         """A process begins: it subscribes to events and asks for a dump."""
         settings = self.settings
         sequence = (settings.first_sequence + int(now)) & 0xFFFFFFFF
+        node_id = self.kernel.random.getrandbits(32) | 1
         self.external = ExternalCache()
         limit = settings.resend_limit if settings.mode == "ftfw" else 0
         self.internal = InternalCache(
@@ -68,6 +71,7 @@ class Node:
                 self.external,
                 first_sequence=sequence,
                 now=now,
+                node_id=node_id,
                 ack_window=settings.ack_window,
             )
         elif settings.mode == "alarm":
@@ -76,11 +80,14 @@ class Node:
                 self.external,
                 first_sequence=sequence,
                 now=now,
+                node_id=node_id,
                 refresh_time=REFRESH_TIME,
                 cache_timeout=CACHE_TIMEOUT,
             )
         else:
-            self.session = Notrack(self.internal, self.external, first_sequence=sequence, now=now)
+            self.session = Notrack(
+                self.internal, self.external, first_sequence=sequence, now=now, node_id=node_id
+            )
         self.up = True
         self.kernel.subscribe()
         self._begin_resync()
@@ -115,6 +122,14 @@ class Node:
             self.session.external_flushed()
             self.request_resync(now)
 
+    def readdress(self, address: str, now: float) -> None:
+        """Its link fails, and another one takes over."""
+        self.address = address
+        if self.up:
+            self.session.link_restored(now)
+            self.session.advance(now)
+            self.transmit(now)
+
     def send_bulk(self, now: float) -> None:
         if self.up:
             self.session.send_bulk()
@@ -123,7 +138,7 @@ class Node:
     def transmit(self, now: float) -> None:
         while self.session.fill(self._out, now):
             for index in range(len(self._out)):
-                self._send(self.name, self._out[index])
+                self._send(self, self._out[index])
             self._out.clear()
 
     def read_events(self, count: int, now: float) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from tests.replication.simulation import Result, Simulation
 
 VARIANTS = {"ftfw": (True, False), "notrack": (True,), "alarm": (True,)}
+NODES = (2, 3, 4)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,6 +22,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--first", type=int, default=0, metavar="S", help="the first of them")
     parser.add_argument("--seed", type=int, metavar="S", help="run this one only")
+    parser.add_argument("--nodes", type=int, choices=(2, 3, 4), help="all where it is left out")
+    parser.add_argument(
+        "--crowd", type=int, default=0, metavar="N", help="give the first node so many flows, and cut it off"
+    )
     parser.add_argument("--mode", choices=tuple(VARIANTS), help="all where it is left out")
     parser.add_argument("--no-digests", action="store_true", help="only runs where no node says its digest")
     parser.add_argument("--verbose", action="store_true", help="trace every step")
@@ -33,22 +39,27 @@ def runs(arguments: argparse.Namespace) -> Iterator[Simulation]:
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.seed is not None:
         seeds = range(arguments.seed, arguments.seed + 1)
-    for seed in seeds:
+    trace = print if arguments.verbose else None
+    sizes = (arguments.nodes,) if arguments.nodes else NODES
+    for seed, nodes in itertools.product(seeds, sizes):
         for mode in (arguments.mode,) if arguments.mode else VARIANTS:
             for digests in VARIANTS[mode]:
-                if not (arguments.no_digests and digests):
+                # What another node has acknowledged nobody sends again to one that was not heard for long.
+                if not (arguments.no_digests and digests) and (digests or nodes == 2):
                     if arguments.seed is not None and arguments.mode and digests == arguments.no_digests:
                         continue
-                    yield Simulation(seed, mode, digests, print if arguments.verbose else None)
+                    yield Simulation(seed, mode, digests, trace, nodes=nodes, crowd=arguments.crowd)
 
 
 def report(results: list[Result], seconds: float) -> None:
     print(f"{len(results)} runs in {seconds:.1f} s")
-    for mode in VARIANTS:
-        times = sorted(result.seconds_to_converge for result in results if result.mode == mode)
+    for mode, nodes in itertools.product(VARIANTS, NODES):
+        times = sorted(
+            result.seconds_to_converge for result in results if (result.mode, result.nodes) == (mode, nodes)
+        )
         if times:
             middle, last = times[len(times) // 2], times[-1]
-            print(f"{mode}: equal after {middle:.1f} s (median), {last:.1f} s (longest)")
+            print(f"{mode}, {nodes} nodes: equal after {middle:.1f} s (median), {last:.1f} s (longest)")
     for name in ("datagrams", "flows", "resyncs", "overruns", "restarts"):
         print(f"{name}: {sum(getattr(result, name) for result in results)}")
 
@@ -62,7 +73,7 @@ def main() -> int:
             results.append(simulation.run())
         except Exception as error:
             failed.append(simulation.seed)
-            print(f"seed {simulation.seed}, {simulation.mode}, digests {simulation.digests}: {error!r:.300}")
+            print(f"{simulation.command}: {error!r:.300}")
             if not arguments.keep_going:
                 raise
     report(results, time.monotonic() - begin)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two nodes on a bad network, in virtual time, every step of it drawn from one seed.
+"""Two nodes or more on a bad network, in virtual time, every step of it drawn from one seed.
 
 A run has a time of load and faults; then the network heals, the kernels fall silent, and within HORIZON each
-external cache must be what the other's internal cache is, body for body, and each internal cache what its
-kernel tracks.
+external cache must have of each other node what that one's internal cache has, body for body, show one entry
+for each flow, and each internal cache must have what its kernel tracks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from tests.replication.invariant import DivergenceError, check_node, check_pair, converged
-from tests.replication.kernel import SimulatedKernel
+from tests.replication.invariant import (
+    DivergenceError,
+    check_entries,
+    check_node,
+    check_pair,
+    converged,
+    pairs,
+    read_records,
+)
+from tests.replication.kernel import SimulatedKernel, draw_pool
 from tests.replication.network import Faults, Network
 from tests.replication.node import CACHE_TIMEOUT, Node, Settings
 
-NAMES = ("left", "right")
+NAMES = ("left", "right", "third", "fourth")
 LOAD_SECONDS = 12.0
 # How long after the last fault all must be equal: messages alone repair within seconds; what needs a resync
 # waits for its pause. In mode ALARM what is left over goes after its timeout, and a round of the hand.
@@ -33,6 +41,7 @@ class Result:
 
     seed: int
     mode: str
+    nodes: int
     seconds_to_converge: float
     flows: int
     datagrams: int
@@ -44,24 +53,35 @@ class Result:
 class Simulation:
     """One run.
 
-    With `digests` off, as beside a C node, only what the protocol itself repairs is done to it.
+    With `digests` off, as beside a C node, only what the protocol itself repairs is done to it. With `crowd`,
+    the first node has as many flows more, and is cut off while it tells of them: they fill the resend queue.
     """
 
     def __init__(
-        self, seed: int, mode: str, digests: bool = True, trace: Callable[[str], None] | None = None
+        self,
+        seed: int,
+        mode: str,
+        digests: bool = True,
+        trace: Callable[[str], None] | None = None,
+        *,
+        nodes: int = 2,
+        crowd: int = 0,
     ):
+        self.names = NAMES[:nodes]
+        self.crowd = crowd
         self.seed = seed
         self.mode = mode
         self.digests = digests
         self.trace = trace
-        self.random = Random(f"{seed}/{mode}/{digests}")
+        self.random = Random(f"{seed}/{mode}/{digests}/{nodes}/{crowd}")
         self.now = 1000.0
         self.restarts = 0
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.settings = self._draw_settings()
         self.network = Network(self.random, self._draw_faults(), self._deliver)
-        self.nodes = {name: self._make_node(name) for name in NAMES}
+        self._shared_pool = draw_pool(self.random, 20) if digests and self.random.random() < 0.5 else None
+        self.nodes = {name: self._make_node(name) for name in self.names}
 
     def _draw_settings(self) -> Settings:
         random = self.random
@@ -93,7 +113,12 @@ class Simulation:
 
     def _make_node(self, name: str) -> Node:
         limit = self.random.choice((1000, 1000, 12, 4))
-        kernel = SimulatedKernel(self.random, limit, self.random.choice((6, 40)))
+        pool = self._shared_pool
+        if self.crowd and name == self.names[0]:
+            limit, pool = 2 * self.crowd, draw_pool(self.random, self.crowd)
+        elif pool is None or self.random.random() < 0.2:
+            pool = draw_pool(self.random, self.random.choice((6, 40)))
+        kernel = SimulatedKernel(self.random, limit, pool)
         return Node(name, kernel, self.settings, self._send)
 
     def say(self, text: str) -> None:
@@ -113,9 +138,10 @@ class Simulation:
 
     # What goes on by itself.
 
-    def _send(self, name: str, datagram: bytes) -> None:
-        other = NAMES[1] if name == NAMES[0] else NAMES[0]
-        self.network.send(name, other, datagram)
+    def _send(self, node: Node, datagram: bytes) -> None:
+        for name in self.names:
+            if name != node.name:
+                self.network.send(node.name, node.address, name, datagram)
 
     def _deliver(self, delay: float, destination: str, sender: str, datagram: bytes) -> None:
         def arrive() -> None:
@@ -146,19 +172,46 @@ class Simulation:
 
     def _misfortunes(self) -> list[Callable[[Node], None]]:
         """What may befall a node besides its traffic."""
-        if not self.digests:
-            return [self._partition]
-        return [self._partition, self._restart, self._reboot, self._flush, self._resync, self._bulk]
+        blows: list[Callable[[Node], None]] = [self._partition]
+        if self.mode != "alarm":
+            blows.append(self._readdress)
+        if self.digests:
+            blows += [self._restart, self._reboot, self._flush, self._resync, self._bulk]
+        return blows
 
     def _partition(self, node: Node) -> None:
-        self.say("network: cut")
-        self.network.cut = True
+        """Part the nodes in two halves, or let one half not be heard by the other."""
+        random = self.random
+        half = {name for name in self.names if random.random() < 0.5} ^ {node.name}
+        one_way = random.random() < 0.3
+        cuts = [
+            (sender, receiver)
+            for sender in self.names
+            for receiver in self.names
+            if (sender in half and receiver not in half)
+            or (not one_way and receiver in half and sender not in half)
+        ]
+        self._cut(cuts, random.choice((0.5, 3.0, 3.0, 8.0) if self.digests else (0.5, 3.0)))
+
+    def _cut(self, cuts: list[tuple[str, str]], seconds: float) -> None:
+        self.say(f"network: cut {cuts}")
+        self.network.cuts.update(cuts)
 
         def join() -> None:
-            self.say("network: joined")
-            self.network.cut = False
+            self.say(f"network: joined {cuts}")
+            self.network.cuts.subtract(cuts)
 
-        self.at(self.random.choice((0.5, 3.0)), join)
+        self.at(seconds, join)
+
+    def _readdress(self, node: Node) -> None:
+        """Its link fails, and another one takes over; not before all have heard who sends from there."""
+        others = [other for other in self.nodes.values() if other is not node and other.up]
+        heard = [other.session.peers.get(node.address) for other in others]
+        if not node.up or any(peer is None or peer.node != node.session.node_id for peer in heard):
+            return
+        address = f"{node.name}/{self.random.randrange(3)}"
+        self.say(f"{node.name}: sends from {address}")
+        node.readdress(address, self.now)
 
     def _restart(self, node: Node) -> None:
         if not node.up:
@@ -175,6 +228,7 @@ class Simulation:
 
     def _start(self, node: Node) -> None:
         self.say(f"{node.name}: start")
+        node.address = node.name
         node.start(self.now)
         self.at(self.random.choice((0.0, 0.1, 1.5)), lambda: self._resync(node))
 
@@ -190,13 +244,25 @@ class Simulation:
         self.say(f"{node.name}: bulk")
         node.send_bulk(self.now)
 
+    def _gather(self, node: Node) -> None:
+        """The node tells of its crowd while the others do not hear it, or it does not hear them."""
+        others = [name for name in self.names if name != node.name]
+        heard = [(node.name, other) for other in others]
+        hears = [(other, node.name) for other in others]
+        self._cut(self.random.choice((heard, hears, heard + hears)), self.random.choice((2.0, 4.0)))
+        for _ in range(self.crowd):
+            node.kernel.operate(self.now)
+        node.read_events(self.crowd, self.now)
+
     def _plan_load(self) -> None:
         random = self.random
         for _ in range(random.choice((20, 100, 250))):
-            self.at(random.random() * LOAD_SECONDS, partial(self._operate, self.nodes[random.choice(NAMES)]))
+            self.at(
+                random.random() * LOAD_SECONDS, partial(self._operate, self.nodes[random.choice(self.names)])
+            )
         for _ in range(random.choice((0, 1, 4))):
             blow = random.choice(self._misfortunes())
-            self.at(random.random() * LOAD_SECONDS, partial(blow, self.nodes[random.choice(NAMES)]))
+            self.at(random.random() * LOAD_SECONDS, partial(blow, self.nodes[random.choice(self.names)]))
 
     def _heal(self) -> None:
         self.say("all faults end")
@@ -214,6 +280,8 @@ class Simulation:
             self._start(node)
             self._drive(node)
             self._work(node)
+            if self.crowd and node is self.nodes[self.names[0]]:
+                self._gather(node)
         self._plan_load()
         self.advance(self.now + LOAD_SECONDS + 3.0)
         self._heal()
@@ -227,22 +295,44 @@ class Simulation:
         # What is left under way may not disturb it; acknowledgements and resyncs come to an end.
         self.advance(self.now + 6.0)
         self._report_divergence()
+        self._repeat_all()
         return self._result(seconds)
+
+    def _repeat_all(self) -> None:
+        """What a node merely repeats takes no flow from another one."""
+        shown = {node.name: read_records(node.external.table) for node in self.nodes.values()}
+        for node in self.nodes.values():
+            node.send_bulk(self.now)
+        self.advance(self.now + 3.0)
+        self._report_divergence()
+        for node in self.nodes.values():
+            if read_records(node.external.table) != shown[node.name]:
+                raise DivergenceError(self.command, self.settings, [f"{node.name}: a bulk took entries"])
+
+    @property
+    def command(self) -> str:
+        """What runs this one again."""
+        words = f"--seed {self.seed} --mode {self.mode} --nodes {len(self.names)}"
+        if not self.digests:
+            words += " --no-digests"
+        return words + (f" --crowd {self.crowd}" if self.crowd else "")
 
     def _report_divergence(self) -> None:
         problems = []
         for node in self.nodes.values():
             problems += check_node(node)
-        problems += check_pair(self.nodes["left"], self.nodes["right"])
-        problems += check_pair(self.nodes["right"], self.nodes["left"])
+            problems += check_entries(node, [other for other in self.nodes.values() if other is not node])
+        for sender, receiver in pairs(self.nodes):
+            problems += check_pair(sender, receiver)
         if problems:
-            raise DivergenceError(self.seed, self.mode, self.digests, self.settings, problems)
+            raise DivergenceError(self.command, self.settings, problems)
 
     def _result(self, seconds: float) -> Result:
         nodes = self.nodes.values()
         return Result(
             seed=self.seed,
             mode=self.mode,
+            nodes=len(self.names),
             seconds_to_converge=seconds,
             flows=sum(len(node.internal) for node in nodes),
             datagrams=self.network.sent,

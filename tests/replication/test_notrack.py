@@ -22,10 +22,16 @@ from tests.core.support_wire import flow_body, message
 RESYNC, ALIVE, DIGEST = 2, 0x10, 1
 CONTROL = 10
 PEER = "192.0.2.2"
+ID = bytes([0, 0, 0, 7])
 
 
 def make_flow(number: int) -> KernelFlow:
     return KernelFlow(FlowTuple(bytes(4), number.to_bytes(4, "big"), UDP, (1, 53)), number)
+
+
+def asks(sent: Sent) -> bool:
+    """Whether a message asks the peer, and nobody else, for all that it has."""
+    return (sent.flags, sent.body[:4], sent.body[8:12]) == (ALIVE | DIGEST, bytes([0, 0, 0, RESYNC]), ID)
 
 
 class Pair:
@@ -33,7 +39,7 @@ class Pair:
 
     def __init__(self, flows: int = 0) -> None:
         self.node = Notrack(InternalCache(), ExternalCache(), first_sequence=1, now=0.0)
-        self.peer = Notrack(InternalCache(), ExternalCache(), first_sequence=1000, now=0.0)
+        self.peer = Notrack(InternalCache(), ExternalCache(), first_sequence=1000, now=0.0, node_id=7)
         self.peer.says_digest = True
         self.now = 0.0
         for number in range(flows):
@@ -63,13 +69,16 @@ class Pair:
 
     def asked(self, seconds: int) -> list[int]:
         """In which of the next seconds the node asks for a resync, which nobody answers."""
-        return [n for n in range(1, seconds + 1) if any(sent.flags & RESYNC for sent in self.second())]
+        return [n for n in range(1, seconds + 1) if any(asks(sent) for sent in self.second())]
 
 
 def test_changes_go_out_once() -> None:
     pair = Pair(flows=3)
     said = pair.say(pair.peer)[1]
-    assert [(sent.kind, sent.flags, sent.sequence) for sent in said] == [(0, 0, 1000 + i) for i in range(3)]
+    assert (said[0].kind, said[0].flags, said[0].body[4:]) == (CONTROL, ALIVE | DIGEST, ID)
+    assert [(sent.kind, sent.flags, sent.sequence) for sent in said[1:]] == [
+        (0, 0, 1001 + i) for i in range(3)
+    ]
     assert pair.peer.internal.queue.unacknowledged == 0
 
 
@@ -102,11 +111,11 @@ def test_an_alive_a_second_says_the_digest() -> None:
     pair.peer.advance(pair.now)
     (sent,) = pair.say(pair.peer)[1]
     assert (sent.kind, sent.flags) == (CONTROL, ALIVE | DIGEST)
-    assert struct.unpack(">IIQ", sent.body) == (2, 0, pair.peer.internal.digest)
+    assert struct.unpack(">IIQ", sent.body) == (2, 7, pair.peer.internal.digest)
     pair.peer.says_digest = False
     pair.now = 2.0
     pair.peer.advance(pair.now)
-    assert [(sent.flags, sent.body) for sent in pair.say(pair.peer)[1]] == [(ALIVE, b"")]
+    assert [(sent.flags, sent.body) for sent in pair.say(pair.peer)[1]] == [(ALIVE | DIGEST, bytes(4) + ID)]
 
 
 def test_a_difference_that_lasts_is_answered_by_a_resync_at_growing_intervals() -> None:
@@ -160,7 +169,7 @@ def test_what_ended_unheard_is_dropped() -> None:
     for number in range(2):
         pair.peer.internal.follow(destroy(make_flow(number)), 0)
     pair.tell(lose=True)
-    while not any(sent.flags & RESYNC for sent in pair.second()):
+    while not any(asks(sent) for sent in pair.second()):
         assert pair.now < 60
     assert len(pair.node.external) == 3
     pair.peer.send_bulk()
@@ -173,7 +182,7 @@ def test_what_ended_unheard_is_dropped() -> None:
 @pytest.mark.parametrize("flags", [DIGEST | 8, DIGEST | 4, DIGEST | RESYNC, ALIVE | DIGEST])
 def test_a_digest_that_is_too_short_is_not_read(flags: int) -> None:
     pair = Pair()
-    pair.node.receive(message(CONTROL, flags, 1, bytes(8)), PEER, 0.0)
+    pair.node.receive(message(CONTROL, flags, 1, bytes(12)), PEER, 0.0)
     assert pair.node.errors.bad_size == 1
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import pytest
 
 from pyconntrack.core.external import ExternalCache
+from pyconntrack.replication.ftfw import Ftfw
 from pyconntrack.replication.pace import Hand
+from pyconntrack.replication.peer import Peer
 from tests.replication.invariant import DivergenceError
 from tests.replication.kernel import SimulatedKernel
 from tests.replication.node import REFRESH_TIME, Node
@@ -22,6 +24,33 @@ SEEDS_PER_TEST = 25
 def test_caches_become_equal(mode: str, digests: bool, first: int) -> None:
     for seed in range(first, first + SEEDS_PER_TEST):
         Simulation(seed, mode, digests).run()
+
+
+@pytest.mark.parametrize("first", range(0, 24, 8))
+@pytest.mark.parametrize("nodes", [3, 4])
+@pytest.mark.parametrize("mode", ["ftfw", "notrack", "alarm"])
+def test_groups_become_equal(mode: str, nodes: int, first: int) -> None:
+    for seed in range(first, first + 8):
+        Simulation(seed, mode, nodes=nodes).run()
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_a_resend_queue_of_thousands_is_worked_off(nodes: int) -> None:
+    for seed in range(2):
+        Simulation(seed, "ftfw", nodes=nodes, crowd=6000).run()
+
+
+def test_an_acknowledgement_that_is_taken_for_everybodys_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one node has acknowledged would not go out again to another one that lacks it."""
+
+    def take(self: Ftfw, first: int, last: int, peer: Peer) -> None:
+        self.internal.queue.acknowledge(first, last)
+
+    monkeypatch.setattr(Ftfw, "_take_acknowledgement", take)
+    monkeypatch.setattr(Peer, "compare", lambda *_: False)
+    with pytest.raises(DivergenceError):
+        for seed in range(50):
+            Simulation(seed, "ftfw", nodes=3).run()
 
 
 def test_a_seed_replays_exactly() -> None:

@@ -23,9 +23,10 @@ Commands to the daemon that runs:
   -f [internal|external], flush a cache, or both
   -F [ct|expect], flush the kernel's table
   -i [ct|expect], show the internal cache
-  -e [ct|expect], show the external cache
+  -e [ct|expect|nodes], show the external cache, or which node each flow is from
   -k, stop the daemon
-  -s [network|cache|runtime|link|rsqueue|process|queue|ct|expect], show statistics
+  -s [network|cache|runtime|link|rsqueue|process|queue|ct|expect|nodes],
+     show statistics
   -R [ct|expect], read the kernel's table again
   -n, ask the other nodes for their states (modes FTFW and NOTRACK)
   -B, send all states to the other nodes
@@ -37,11 +38,11 @@ Commands to the daemon that runs:
 DEFAULT_CONFIG = "/etc/conntrackd/conntrackd.conf"
 
 _TABLES = ("ct", "expect")
-_SUBJECTS = ("network", "cache", "runtime", "link", "rsqueue", "process", "queue", "ct", "expect")
+_SUBJECTS = ("network", "cache", "runtime", "link", "rsqueue", "process", "queue", "ct", "expect", "nodes")
 
 _COMMANDS = {
     "-i": ("dump internal", _TABLES),
-    "-e": ("dump external", _TABLES),
+    "-e": ("dump external", (*_TABLES, "nodes")),
     "-c": ("commit", _TABLES),
     "-F": ("flush-kernel", _TABLES),
     "-R": ("resync-kernel", _TABLES),
@@ -84,6 +85,8 @@ class Options:
         """The request line for the control socket."""
         if not self.command.startswith("dump "):
             return self.command
+        if self.command.endswith(" nodes"):
+            return "dump external ct nodes"
         table = "" if self.command.endswith(_TABLES) else " ct"
         return f"{self.command}{table} {'xml' if self.xml else 'plain'}"
 
@@ -124,7 +127,7 @@ def _switch(options: Options, word: str) -> bool:
     """Options that are no client commands; False where the word is none of them."""
     invalid = UsageError("Invalid parameters", usage=True, status=1)
     if word == "-x":
-        if not options.command.startswith("dump "):
+        if not options.command.startswith("dump ") or options.command.endswith(" nodes"):
             raise invalid
         options.xml = True
     elif word == "-d":

@@ -53,3 +53,5 @@ cdef class ExternalCache:
     cdef void give_claim(self, uint32_t number, uint8_t target) noexcept nogil
     cdef void sweep_owner(self, uint8_t owner, uint32_t limit) noexcept nogil
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil
+
+cdef bint tells_more(const uint8_t *known, uint32_t known_length, const uint8_t *body, uint32_t length) noexcept nogil

@@ -4,7 +4,7 @@
 
 Each message carries a flow whole, so it replaces what its sender said of that flow before: the sender's *claim*. Nearly always one
 node claims a flow. After a fail-over two may, and the newest claim is the entry: the one that came, or changed, last. What a
-node merely repeats is no news, and takes nothing back. The claims beneath wait in slots that no key finds, in a chain from the
+node merely repeats is no news, and takes nothing back, and a timeout that has run on is no change. The claims beneath wait in slots that no key finds, in a chain from the
 entry, the newest first; when the entry's owner says that the flow has ended, the next one is the entry again, unless its
 owner is silent: then nobody is left to tell of its end.
 
@@ -176,9 +176,9 @@ cdef class ExternalCache:
             self.owners[owner].beneath += 1
         else:
             claim = self.table.at(other)
-            news = claim.length != length or memcmp(claim.body, body, length) != 0
+            news = tells_more(claim.body, claim.length, body, length)
             self.account(claim, False)
-            if news and self.table.set_body(claim, body, length) < 0:
+            if self.table.set_body(claim, body, length) < 0:
                 self.account(claim, True)
                 self.counters.update_failed += 1
                 return
@@ -430,3 +430,17 @@ cdef class ExternalCache:
         self.claims = 0
         self.counters.destroyed += removed
         return removed
+
+
+cdef bint tells_more(const uint8_t *known, uint32_t known_length, const uint8_t *body, uint32_t length) noexcept nogil:
+    """Whether a body tells anything but another timeout than a known one."""
+    cdef uint8_t[BODY_MAX] first
+    cdef uint8_t[BODY_MAX] second
+    cdef flow_t flow
+    if known_length == length and memcmp(known, body, length) == 0:
+        return False
+    decode_body(known, known_length, &flow)
+    known_length = encode_body(&flow, WITHOUT_TIMEOUT, first)
+    decode_body(body, length, &flow)
+    length = encode_body(&flow, WITHOUT_TIMEOUT, second)
+    return known_length != length or memcmp(first, second, length) != 0

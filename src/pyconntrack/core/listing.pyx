@@ -6,10 +6,10 @@ A walk goes by slot number. Entries may come and go between two pieces: one that
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy, memmove, memset, strlen
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.record cimport *
@@ -20,15 +20,17 @@ from pyconntrack.core.wire cimport decode_body
 cdef enum:
     PIECE = 1 << 18            # bytes of text
     EXPIRY_MAX = 32            # no "[expires in Ns] " is longer
+    OWNER_MAX = 96             # nor " [from ADDRESS]"
 
 
 def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml, uint32_t now, uint32_t limit=4096,
-              uint32_t expires=0):
+              uint32_t expires=0, owners=None):
     """The next entries, at most `limit`, as lines of `conntrackd -i` or, with `external`, of `-e`.
 
     `now` is the time in seconds of the clock that the cache is driven with, for the entries' age. With `expires`, lines say in how many
-    seconds an entry goes that was not heard of for that many; XML does not. Returns (text, cursor for the next call);
-    the walk is done when the text is empty. Raises MemoryError.
+    seconds an entry goes that was not heard of for that many; XML does not. With `owners`, names of nodes by their numbers in the
+    external cache, they end with the one that the entry is from. Returns (text, cursor for the next call); the walk is done
+    when the text is empty. Raises MemoryError.
     """
     cdef char *out = <char *>malloc(PIECE)
     cdef uint32_t used = 0
@@ -38,10 +40,16 @@ def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml
     cdef int flags = TEXT_EXTERNAL_CACHE if external else TEXT_INTERNAL_CACHE
     cdef slot_t *slot
     cdef flow_t flow
+    cdef char[64][OWNER_MAX] endings
+    cdef bint owned = owners is not None and not xml
     if out == NULL:
         raise MemoryError
+    memset(endings, 0, sizeof(endings))
+    for number, name in (owners or {}).items():
+        ending = f" [from {name}]\n".encode()[:OWNER_MAX - 1]
+        memcpy(endings[<uint8_t>number % 64], <const char *>ending, len(ending))
     with nogil:
-        while cursor < table.top and listed < limit and PIECE - used >= TEXT_MAX + EXPIRY_MAX:
+        while cursor < table.top and listed < limit and PIECE - used >= TEXT_MAX + EXPIRY_MAX + OWNER_MAX:
             slot = table.at(cursor)
             cursor += 1
             if not slot.flags & SLOT_INDEXED or slot.flags & SLOT_DEAD or decode_body(slot.body, slot.length, &flow) != 0:
@@ -54,6 +62,11 @@ def list_text(FlowTable table not None, uint32_t cursor, bint external, bint xml
                 age = now - slot.updated
                 length += insert_expiry(out + used, length, expires - age if age < expires else 0)
             used += length
+            if owned and endings[slot.owner % 64][0]:
+                # In place of the line's end.
+                length = <uint32_t>strlen(endings[slot.owner % 64])
+                memcpy(out + used - 1, endings[slot.owner % 64], length)
+                used += length - 1
             listed += 1
     text = PyBytes_FromStringAndSize(out, used)
     free(out)

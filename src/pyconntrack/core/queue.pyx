@@ -13,13 +13,15 @@ from libc.string cimport memcpy
 
 from pyconntrack.core.datagrams cimport Datagrams
 from pyconntrack.core.table cimport *
-from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_DIGEST, FLAG_RESYNC, HEADER_SIZE, TYPE_CONTROL, TYPE_EXPECT_DESTROY, TYPE_EXPECT_NEW, TYPE_EXPECT_UPDATE,
+from pyconntrack.core.wire cimport (FLAG_ALIVE, FLAG_EXTENDED, FLAG_RESYNC, HEADER_SIZE, TYPE_CONTROL, TYPE_EXPECT_DESTROY, TYPE_EXPECT_NEW, TYPE_EXPECT_UPDATE,
                                      TYPE_FLOW_DESTROY, TYPE_FLOW_NEW, TYPE_FLOW_UPDATE, load32, store32, store_header)
 
 
 cdef enum:
     CONTROLS_MAX = 1024
-    PASSED_MAX = 4096          # older messages that a range may leave out, for their answer may still come
+    RANGE = 8                  # bytes of a control message's two numbers
+    ADDRESSED = 20             # bytes of one of ours to one node, see push_addressed
+    STEPS_MAX = 1 << 16        # of a search for a number in the resend queue; a range that is farther away goes unheard
 
 
 cdef class MessageQueue:
@@ -30,6 +32,7 @@ cdef class MessageQueue:
         self.resend_limit = resend_limit
         self.sending.head = self.sending.tail = NONE
         self.resend.head = self.resend.tail = NONE
+        self.place = NONE
 
     @property
     def waiting(self):
@@ -41,10 +44,17 @@ cdef class MessageQueue:
         """Messages in the resend queue."""
         return self.resend.length
 
+    @property
+    def oldest(self):
+        """The number of the oldest message in the resend queue; None where it is empty."""
+        return None if self.resend.head == NONE else self.table.at(self.resend.head).sequence
+
     cdef void link(self, uint32_t number, uint8_t queue) noexcept nogil:
         cdef list_t *chain = &self.sending if queue == QUEUE_SENDING else &self.resend
         cdef slot_t *slot = self.table.at(number)
         slot.queue = queue
+        if queue == QUEUE_RESEND and slot.flags & SLOT_CONTROL:
+            self.controls_kept += 1
         slot.previous = chain.tail
         slot.next = NONE
         if chain.tail != NONE:
@@ -71,6 +81,10 @@ cdef class MessageQueue:
         cdef list_t *chain = &self.sending if slot.queue == QUEUE_SENDING else &self.resend
         if slot.queue == QUEUE_NONE:
             return
+        if number == self.place:
+            self.place = slot.next
+        if slot.queue == QUEUE_RESEND and slot.flags & SLOT_CONTROL:
+            self.controls_kept -= 1
         if slot.previous != NONE:
             self.table.at(slot.previous).next = slot.next
         else:
@@ -119,13 +133,29 @@ cdef class MessageQueue:
         It is kept for a resend like data. False where too many wait already: only a peer that makes up its numbers gets that far.
         Raises MemoryError.
         """
-        cdef uint8_t[8] body
-        cdef uint32_t number
-        if self.controls >= CONTROLS_MAX:
-            return False
+        cdef uint8_t[RANGE] body
         store32(body, first)
         store32(body + 4, last)
-        number = self.table.add_unindexed(body, 8)
+        return self.push_body(flags, body, RANGE)
+
+    def push_addressed(self, uint8_t flags, uint32_t node, uint32_t addressee, uint32_t first, uint32_t last):
+        """Queue a control message from `node` to the node `addressee` alone, like push_control.
+
+        It goes as an ALIVE with more in it, which a C daemon passes over, see docs/protocol.md.
+        """
+        cdef uint8_t[ADDRESSED] body
+        store32(body, flags)
+        store32(body + 4, node)
+        store32(body + 8, addressee)
+        store32(body + 12, first)
+        store32(body + 16, last)
+        return self.push_body(FLAG_ALIVE | FLAG_EXTENDED, body, ADDRESSED)
+
+    cdef bint push_body(self, uint8_t flags, const uint8_t *body, uint32_t length) except -1:
+        cdef uint32_t number
+        if self.controls - self.controls_kept >= CONTROLS_MAX:
+            return False
+        number = self.table.add_unindexed(body, length)
         if number == NONE:
             raise MemoryError
         self.table.at(number).flags = SLOT_CONTROL
@@ -194,7 +224,9 @@ cdef class MessageQueue:
         return written
 
     cdef void after_send(self, uint32_t number) noexcept nogil:
-        if self.resend_limit == 0:
+        cdef bint control = self.table.at(number).flags & SLOT_CONTROL != 0
+        # Were they not sent, nodes that have each sent that many would never hear of each other that they arrived.
+        if self.resend_limit == 0 or (control and self.controls_kept >= CONTROLS_MAX):
             self.settle(number)
             return
         self.unlink(number)
@@ -207,46 +239,69 @@ cdef class MessageQueue:
         """The peer has `first` to `last`: they need no resend. Returns how many that were."""
         return self.take_range(first, last, False)
 
-    def send_again(self, uint32_t first, uint32_t last):
-        """The peer lacks `first` to `last`: they go out again, under new numbers, as they are now. Returns how many."""
-        return self.take_range(first, last, True)
+    def send_again(self, uint32_t first, uint32_t last, uint32_t node=0):
+        """The peer lacks `first` to `last`: they go out again, under new numbers, as they are now. Returns how many.
 
-    cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again) noexcept nogil:
-        """Settle the messages of the resend queue numbered `first` to `last` or, with `again`, queue them once more.
-
-        Where more than PASSED_MAX older ones stand before them, the answer to those is lost: they are queued once more, too.
+        What is addressed to another node than `node` stays: the peer need not have it.
         """
-        cdef uint32_t number = self.resend.head
-        cdef uint32_t next_number, sequence
+        return self.take_range(first, last, True, node)
+
+    cdef uint32_t take_range(self, uint32_t first, uint32_t last, bint again, uint32_t node=0) noexcept nogil:
+        """Settle the messages of the resend queue numbered `first` to `last` or, with `again`, queue them once more."""
+        cdef uint32_t number = self.find_first(first)
+        cdef uint32_t next_number
         cdef uint32_t taken = 0
-        cdef uint32_t passed = 0
-        while number != NONE:
+        while number != NONE and <int32_t>(self.table.at(number).sequence - last) <= 0:
             next_number = self.table.at(number).next
-            sequence = self.table.at(number).sequence
-            if <int32_t>(sequence - last) > 0:
-                break
-            if <int32_t>(sequence - first) < 0:
-                passed += 1
-                if passed > PASSED_MAX:
-                    self.requeue_before(next_number)
-                    passed = 0
-            else:
+            if not again:
+                self.settle(number)
                 taken += 1
-                if again:
-                    self.unlink(number)
-                    self.link(number, QUEUE_SENDING)
-                else:
-                    self.settle(number)
+            elif node == 0 or not self.is_for_another(number, node):
+                self.unlink(number)
+                self.link(number, QUEUE_SENDING)
+                taken += 1
             number = next_number
+        self.place = number
         return taken
 
-    cdef void requeue_before(self, uint32_t number) noexcept nogil:
-        """Queue what stands in the resend queue before `number` once more; all of it where that is NONE."""
-        cdef uint32_t head
-        while self.resend.head != number:
-            head = self.resend.head
-            self.unlink(head)
-            self.link(head, QUEUE_SENDING)
+    cdef uint32_t find_first(self, uint32_t first) noexcept nogil:
+        """The oldest message in the resend queue that is not numbered before `first`, or NONE.
+
+        The queue is in the order of its numbers. One peer answers its oldest messages, another one its newest, and both go on where
+        they were: so the search starts from whatever is nearest of both ends and the place where the last one came to its end.
+        """
+        cdef uint32_t number = self.resend.head
+        cdef uint32_t steps = 0
+        cdef uint32_t other
+        if number == NONE or <int32_t>(self.table.at(number).sequence - first) >= 0:
+            return number
+        if self.distance(self.resend.tail, first) < self.distance(number, first):
+            number = self.resend.tail
+        if self.place != NONE and self.distance(self.place, first) < self.distance(number, first):
+            number = self.place
+        while number != NONE and <int32_t>(self.table.at(number).sequence - first) < 0:
+            number = self.table.at(number).next
+            steps += 1
+            if steps > STEPS_MAX:
+                return NONE
+        while number != NONE and self.table.at(number).previous != NONE:
+            other = self.table.at(number).previous
+            if <int32_t>(self.table.at(other).sequence - first) < 0:
+                break
+            number = other
+            steps += 1
+            if steps > STEPS_MAX:
+                return NONE
+        return number
+
+    cdef bint is_for_another(self, uint32_t number, uint32_t node) noexcept nogil:
+        """Whether a message is addressed to another node than `node`."""
+        cdef slot_t *slot = self.table.at(number)
+        return slot.flags & SLOT_CONTROL and slot.length == ADDRESSED and load32(slot.body + 8) != node
+
+    cdef uint32_t distance(self, uint32_t number, uint32_t sequence) noexcept nogil:
+        cdef int32_t apart = <int32_t>(self.table.at(number).sequence - sequence)
+        return <uint32_t>(apart if apart >= 0 else -apart)
 
     def list_resend(self, uint32_t limit):
         """The resend queue from its oldest message on, at most `limit`: (sequence number, flags of a control message or 0)."""
@@ -255,30 +310,32 @@ cdef class MessageQueue:
         listed = []
         while number != NONE and len(listed) < limit:
             slot = self.table.at(number)
-            listed.append((slot.sequence, slot.kind if slot.flags & SLOT_CONTROL else 0))
+            flags = 0
+            if slot.flags & SLOT_CONTROL:
+                flags = load32(slot.body) if slot.length == ADDRESSED else slot.kind
+            listed.append((slot.sequence, flags))
             number = slot.next
         return listed
 
     cdef forget_flows(self):
         """Empty the table and the queues of flows; control messages stay where they wait."""
-        cdef uint8_t[8] body
         cdef uint32_t number, chain
         cdef slot_t *slot
+        cdef const uint8_t *body
         controls = []
         for chain in (QUEUE_RESEND, QUEUE_SENDING):
             number = self.resend.head if chain == QUEUE_RESEND else self.sending.head
             while number != NONE:
                 slot = self.table.at(number)
                 if slot.flags & SLOT_CONTROL:
-                    controls.append((chain, slot.sequence, slot.kind, load32(slot.body), load32(slot.body + 4)))
+                    controls.append((chain, slot.sequence, slot.kind, (<const char *>slot.body)[:slot.length]))
                 number = slot.next
         self.table.clear()
-        self.sending.head = self.sending.tail = self.resend.head = self.resend.tail = NONE
+        self.sending.head = self.sending.tail = self.resend.head = self.resend.tail = self.place = NONE
         self.sending.length = self.resend.length = 0
-        for chain, sequence, flags, first, last in controls:
-            store32(body, first)
-            store32(body + 4, last)
-            number = self.table.add_unindexed(body, 8)
+        for chain, sequence, flags, held in controls:
+            body = held
+            number = self.table.add_unindexed(body, <uint32_t>len(held))
             if number == NONE:
                 raise MemoryError
             slot = self.table.at(number)
@@ -287,10 +344,11 @@ cdef class MessageQueue:
             slot.sequence = sequence
             self.link(number, chain)
 
-    def send_all_again(self):
-        """The peer has started anew: what it did not acknowledge goes out again.
+    def send_all_again(self, uint32_t former=0):
+        """A peer has started anew: what was not acknowledged goes out again.
 
-        Acknowledgements, and requests for a resend, were for its former self; a RESYNC still stands.
+        Acknowledgements, and requests for a resend, to the node `former` were for its former self, and so were those to nobody in
+        particular; a RESYNC still stands.
 
         Returns how many messages left the resend queue.
         """
@@ -300,12 +358,19 @@ cdef class MessageQueue:
             while self.resend.head != NONE:
                 number = self.resend.head
                 moved += 1
-                if self.table.at(number).flags & SLOT_CONTROL and self.table.at(number).kind != FLAG_RESYNC:
+                if self.table.at(number).flags & SLOT_CONTROL and self.is_for(number, former):
                     self.settle(number)
                 else:
                     self.unlink(number)
                     self.link(number, QUEUE_SENDING)
         return moved
+
+    cdef bint is_for(self, uint32_t number, uint32_t former) noexcept nogil:
+        """Whether a control message means nothing to anybody but the node `former`, or an unnamed one."""
+        cdef slot_t *slot = self.table.at(number)
+        if slot.length != ADDRESSED:
+            return slot.kind != FLAG_RESYNC
+        return load32(slot.body) != FLAG_RESYNC and load32(slot.body + 8) == former
 
 
 def write_alive(Datagrams out not None, uint32_t sequence, uint8_t flags):
@@ -317,17 +382,31 @@ def write_alive(Datagrams out not None, uint32_t sequence, uint8_t flags):
     return True
 
 
-def write_digest(Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t count, uint64_t digest):
-    """Write an ALIVE that says what the internal cache holds: 16 more bytes, the number of entries (4), zero (4), their digest (8).
+def write_identity(Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t node):
+    """Write an ALIVE that says who sends it: 8 more bytes, zero (4), the node's number (4).
+
+    The C daemon takes it for a plain ALIVE. False where there is no room.
+    """
+    cdef uint8_t *place = out.room(HEADER_SIZE + 8)
+    if place == NULL:
+        return False
+    store_header(place, TYPE_CONTROL, FLAG_ALIVE | FLAG_EXTENDED | flags, HEADER_SIZE + 8, sequence)
+    store32(place + 8, 0)
+    store32(place + 12, node)
+    return True
+
+
+def write_digest(Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t node, uint32_t count, uint64_t digest):
+    """Write an ALIVE that says what the internal cache holds: 16 more bytes, the number of entries (4), the node's (4), their digest (8).
 
     The C daemon takes it for a plain ALIVE. False where there is no room.
     """
     cdef uint8_t *place = out.room(HEADER_SIZE + 16)
     if place == NULL:
         return False
-    store_header(place, TYPE_CONTROL, FLAG_ALIVE | FLAG_DIGEST | flags, HEADER_SIZE + 16, sequence)
+    store_header(place, TYPE_CONTROL, FLAG_ALIVE | FLAG_EXTENDED | flags, HEADER_SIZE + 16, sequence)
     store32(place + 8, count)
-    store32(place + 12, 0)
+    store32(place + 12, node)
     store32(place + 16, <uint32_t>(digest >> 32))
     store32(place + 20, <uint32_t>digest)
     return True
@@ -341,4 +420,21 @@ def write_control(Datagrams out not None, uint32_t sequence, uint8_t flags, uint
     store_header(place, TYPE_CONTROL, flags, HEADER_SIZE + 8, sequence)
     store32(place + 8, first)
     store32(place + 12, last)
+    return True
+
+
+def write_addressed(Datagrams out not None, uint32_t sequence, uint8_t flags, uint32_t node, uint32_t addressee):
+    """Write a control message without a range from `node` to the node `addressee` alone, see MessageQueue.push_addressed.
+
+    False where there is no room.
+    """
+    cdef uint8_t *place = out.room(HEADER_SIZE + ADDRESSED)
+    if place == NULL:
+        return False
+    store_header(place, TYPE_CONTROL, FLAG_ALIVE | FLAG_EXTENDED, HEADER_SIZE + ADDRESSED, sequence)
+    store32(place + 8, flags)
+    store32(place + 12, node)
+    store32(place + 16, addressee)
+    store32(place + 20, 0)
+    store32(place + 24, 0)
     return True

@@ -19,7 +19,7 @@ cdef enum:
     TYPE_CONTROL = 10
 
 cdef enum:
-    FLAG_DIGEST = 0x01         # on an ALIVE: 16 more bytes follow, see replication/digest
+    FLAG_EXTENDED = 0x01       # on an ALIVE: more follows, between nodes of ours, see docs/protocol.md
     FLAG_RESYNC = 0x02
     FLAG_NACK = 0x04
     FLAG_ACK = 0x08

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pyconntrack.daemon.control_client import DATA, DONE, FAILED, FRAME, REQUEST_LIMIT
-from pyconntrack.daemon.statistics import SUBJECTS
+from pyconntrack.daemon.statistics import OWN_SUBJECTS, SUBJECTS
 
 CONNECTION_LIMIT = 512
 """More than are accepted in the few turns of the event loop until a request that was sent is read."""
@@ -56,8 +56,11 @@ class ControlError(Exception):
 class Commands(Protocol):
     """What the daemon does for its clients. Each may raise CommandError; no table or cache means both."""
 
-    def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
-        """`-i`, `-e`, with `-x`: the content of a cache, in pieces of some ten kilobytes."""
+    def dump(self, cache: Cache, table: Table, xml: bool, *, whose: bool = False) -> AsyncIterator[bytes]:
+        """`-i`, `-e`, with `-x`: the content of a cache, in pieces of some ten kilobytes.
+
+        `whose` is for `-e nodes`: each line says which node the entry is from.
+        """
 
     async def statistics(self, subject: str) -> str:
         """`-s`: the text about one of `statistics.SUBJECTS`."""
@@ -121,7 +124,7 @@ async def _execute_simple(commands: Commands, words: list[str]) -> str | None:
         "reset-timers": commands.reset_timers,
         "stop": commands.stop,
     }
-    if command == "statistics" and (subject := " ".join(arguments)) in SUBJECTS:
+    if command == "statistics" and (subject := " ".join(arguments)) in (*SUBJECTS, *OWN_SUBJECTS):
         return await commands.statistics(subject)
     if command == "flush":
         await commands.flush(_cache(arguments))
@@ -134,11 +137,13 @@ async def _execute_simple(commands: Commands, words: list[str]) -> str | None:
     return None
 
 
-def _dump_arguments(words: list[str]) -> tuple[Cache, Table, bool]:
+def _dump(commands: Commands, words: list[str]) -> AsyncIterator[bytes]:
     match words:
+        case ["external", "ct", "nodes"]:
+            return commands.dump(Cache.EXTERNAL, Table.FLOWS, False, whose=True)
         case [cache, table, ("plain" | "xml") as form]:
             with contextlib.suppress(ValueError):
-                return Cache(cache), Table(table), form == "xml"
+                return commands.dump(Cache(cache), Table(table), form == "xml")
     raise UnknownRequestError(f"unknown request `dump {' '.join(words)}'")
 
 
@@ -317,7 +322,7 @@ class ControlServer:
             if text:
                 await connection.send(DATA, text.encode())
             return
-        pieces = self._commands.dump(*_dump_arguments(words[1:]))
+        pieces = _dump(self._commands, words[1:])
         try:
             async for piece in pieces:
                 await connection.send(DATA, piece)

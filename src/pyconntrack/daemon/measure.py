@@ -21,11 +21,13 @@ from pyconntrack.daemon.statistics import (
     InjectStatistics,
     LinkStatistics,
     NetworkStatistics,
+    NodeStatistics,
     QueuedMessage,
     QueueStatistics,
     RuntimeStatistics,
     Statistics,
 )
+from pyconntrack.replication.session import Session
 
 if TYPE_CHECKING:
     from pyconntrack.daemon.node import Node
@@ -36,8 +38,8 @@ _RESEND_QUEUE_SHOWN = 10_000
 _TRANSPORTS = {Transport.MULTICAST: "multicast", Transport.UDP: "UDP", Transport.TCP: "TCP"}
 
 
-def measure(node: Node, uptime: int) -> Statistics:
-    """All of a node's numbers at this moment; `uptime` in seconds."""
+def measure(node: Node, uptime: int, now: float) -> Statistics:
+    """All of a node's numbers at this moment; `uptime` in seconds, `now` by the clock of its session."""
     queue = node.internal.queue
     acknowledged = node.sync.mode is Mode.FTFW
     unacknowledged = queue.unacknowledged if acknowledged else 0
@@ -55,6 +57,7 @@ def measure(node: Node, uptime: int) -> Statistics:
         expect_external=_external_expectations(node.expectations),
         network=_network(node),
         links=[_link(state) for state in node.links.links],
+        nodes=_nodes(node.session, now),
         queue_nodes=queue.waiting + unacknowledged,
         queues=queues,
         resend_queue=[
@@ -64,6 +67,29 @@ def measure(node: Node, uptime: int) -> Statistics:
         if acknowledged
         else None,
     )
+
+
+def names_of_nodes(session: Session) -> dict[int, str]:
+    """Where the other nodes send from, by number in the external cache: of several addresses the last."""
+    return {peer.owner: str(name) for name, peer in session.peers.items()}
+
+
+def _nodes(session: Session, now: float) -> list[NodeStatistics]:
+    names = names_of_nodes(session)
+    return [
+        NodeStatistics(
+            name=names[peer.owner],
+            node_id=peer.node,
+            silent=peer.silent,
+            unheard=int(now - peer.last_heard),
+            flows=session.external.count_of(peer.owner),
+            taken_over=session.external.beneath_of(peer.owner),
+            received=peer.received,
+            lost=peer.lost,
+            before=peer.before,
+        )
+        for peer in session.nodes
+    ]
 
 
 def _internal(node: Node) -> CacheStatistics | BypassStatistics:

@@ -26,7 +26,7 @@ from pyconntrack.daemon.follower import KernelFollower
 from pyconntrack.daemon.injection import Injection, delete_own
 from pyconntrack.daemon.kernel_commands import KernelCommands
 from pyconntrack.daemon.kernel_listing import kernel_text
-from pyconntrack.daemon.measure import measure
+from pyconntrack.daemon.measure import measure, names_of_nodes
 from pyconntrack.daemon.node_checks import checks_of_node
 from pyconntrack.daemon.replicator import Replicator
 from pyconntrack.daemon.reporter import Reporter
@@ -152,10 +152,10 @@ class Node:
             self.injection.stop()
         await self.control.close()
 
-    def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
-        return self._dump(cache, table, xml)
+    def dump(self, cache: Cache, table: Table, xml: bool, *, whose: bool = False) -> AsyncIterator[bytes]:
+        return self._dump(cache, table, xml, whose)
 
-    async def _dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
+    async def _dump(self, cache: Cache, table: Table, xml: bool, whose: bool) -> AsyncIterator[bytes]:
         if table is Table.EXPECTATIONS:
             if self.expectations is not None:
                 async for piece in self.expectations.dump(cache, xml):
@@ -170,7 +170,10 @@ class Node:
         expires = self.sync.cache_timeout if external and self.sync.mode is Mode.ALARM else 0
         cursor = 0
         while True:
-            text, cursor = list_text(flows, cursor, external, xml, self._now(), expires=expires)
+            owners = names_of_nodes(self.session) if whose else None
+            text, cursor = list_text(
+                flows, cursor, external, xml, self._now(), expires=expires, owners=owners
+            )
             if not text:
                 return
             yield text
@@ -188,7 +191,7 @@ class Node:
 
     async def statistics(self, subject: str) -> str:
         uptime = int(self._loop.time() - self._started)
-        return format_statistics(measure(self, uptime), subject)
+        return format_statistics(measure(self, uptime, self._loop.time()), subject)
 
     async def commit(self, table: Table | None) -> None:
         expectations = self._expectations_of(table)

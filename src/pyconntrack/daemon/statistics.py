@@ -13,6 +13,9 @@ from types import MappingProxyType
 SUBJECTS = ("", "network", "cache", "runtime", "link", "rsqueue", "process", "queue", "ct", "expect")
 """What may follow `-s`; the empty one is the general statistics, as ct is."""
 
+OWN_SUBJECTS = ("nodes",)
+"""And what the C daemon does not know."""
+
 
 @dataclass(slots=True)
 class CacheStatistics:
@@ -138,6 +141,26 @@ class QueueStatistics:
 
 
 @dataclass(slots=True)
+class NodeStatistics:
+    """Another node, and what this one has of it."""
+
+    name: str
+    """Where it sends from."""
+    node_id: int
+    """By which nodes of ours know each other; 0 of a C node."""
+    silent: bool
+    unheard: int
+    """Seconds since it was last heard of."""
+    flows: int
+    taken_over: int
+    """Of these, flows that other nodes have claimed since."""
+    received: int
+    """Messages in order."""
+    lost: int
+    before: int
+
+
+@dataclass(slots=True)
 class QueuedMessage:
     """A message in the resend queue."""
 
@@ -161,6 +184,7 @@ class Statistics:
     traffic_packets: int = 0
     network: NetworkStatistics | None = None
     links: list[LinkStatistics] = field(default_factory=list)
+    nodes: list[NodeStatistics] = field(default_factory=list)
     queue_nodes: int = 0
     queues: list[QueueStatistics] = field(default_factory=list)
     resend_queue: list[QueuedMessage] | None = None
@@ -168,7 +192,10 @@ class Statistics:
 
 
 def format_statistics(statistics: Statistics, subject: str = "") -> str:
-    """The text about one of SUBJECTS; empty where there is nothing to say. Raises KeyError for another."""
+    """The text about one of SUBJECTS or OWN_SUBJECTS; empty where there is nothing to say.
+
+    Raises KeyError for another.
+    """
     return _FORMATS[subject](statistics)
 
 
@@ -350,6 +377,17 @@ def _resend_queue(statistics: Statistics) -> str:
     return "".join(lines)
 
 
+def _nodes(statistics: Statistics) -> str:
+    """`-s nodes`, ours alone."""
+    return "".join(
+        f"node {node.name} {f'id={node.node_id:08x} ' if node.node_id else ''}"
+        f"status={'SILENT' if node.silent else 'HEARD'} ({node.unheard}s ago):\n"
+        f"{node.flows:20} Flows      {node.taken_over:20} Taken over\n"
+        f"{node.received:20} Msgs recv  {node.lost:20} Msgs lost  {node.before:20} Msgs before\n\n"
+        for node in statistics.nodes
+    )
+
+
 def _nothing(statistics: Statistics) -> str:
     """`-s process`: there are no child processes to list."""
     return ""
@@ -367,5 +405,6 @@ _FORMATS: MappingProxyType[str, Callable[[Statistics], str]] = MappingProxyType(
         "queue": _queues,
         "ct": _general,
         "expect": _expect,
+        "nodes": _nodes,
     }
 )

@@ -82,7 +82,7 @@ class StatisticsNode:
         self._log.close()
         await self.control.close()
 
-    def dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:
+    def dump(self, cache: Cache, table: Table, xml: bool, *, whose: bool = False) -> AsyncIterator[bytes]:
         return self._dump(cache, table, xml)
 
     async def _dump(self, cache: Cache, table: Table, xml: bool) -> AsyncIterator[bytes]:

@@ -41,10 +41,11 @@ class Alarm(Notrack):
         *,
         first_sequence: int,
         now: float,
+        node_id: int = 0,
         refresh_time: int = 60,
         cache_timeout: int = 180,
     ) -> None:
-        super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        super().__init__(internal, external, first_sequence=first_sequence, now=now, node_id=node_id)
         external.completes = False
         self.refresh_time = refresh_time
         self.cache_timeout = cache_timeout

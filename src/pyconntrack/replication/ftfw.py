@@ -9,7 +9,7 @@ from a peer.
   a message as `expected`    taken; after `ack_window` of them, or a second, an ACK names first and last
   one numbered later         some are lost: ACK what came before, NACK the hole, go on from the later one
   one numbered earlier       dropped, whatever it holds; where all are for DEAF seconds, followed from there
-  an ACK                     what it names leaves the resend queue
+  an ACK                     what it names leaves the resend queue, once no other node lacks it
   a NACK                     what it names moves back to the sending queue, to go out under new numbers
   an ACK that passes some by what is older than an ACK of a second ago, and neither acknowledged nor NACKed,
                              goes out again: its answer is lost, or the peer began to follow only later
@@ -22,6 +22,13 @@ from a peer.
 
 Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is
 acknowledged (an older node with a larger window, or no node at all) that many again after each STALL.
+
+Of several nodes in one group each has numbers of its own, so an acknowledgement must say whose it means.
+Nodes of ours name themselves in each ALIVE, and send each other ACK and NACK in ALIVEs that bear more, see
+docs/protocol.md; a C node takes them for nothing, and gets plain ones. A message stays in the resend queue
+until each node of ours has it that has answered at all within SILENCE; one that comes back later finds by
+the digest what it has missed. Where there is a node of ours, what C nodes acknowledge decides nothing: they
+keep one count for all nodes together.
 """
 
 from __future__ import annotations
@@ -33,18 +40,21 @@ from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.replication.messages import (
     ACK,
-    DIGEST,
+    EXTENDED,
     HELLO,
     HELLO_BACK,
     NACK,
     RESYNC,
+    Extension,
     Message,
     before,
+    read_extension,
     read_message,
     read_range,
 )
 from pyconntrack.replication.peer import Peer
-from pyconntrack.replication.session import Session
+from pyconntrack.replication.ranges import Ranges
+from pyconntrack.replication.session import SILENCE, Session
 
 STALL = 0.02
 WINDOW_MAX = 0x7FFFFFFF
@@ -52,6 +62,8 @@ WINDOW_MAX = 0x7FFFFFFF
 OVERTAKEN = 0.5
 # Where all that a peer has sent for so long bore earlier numbers, it counts from there.
 DEAF = 3.0
+# A C node that hears several of ours asks for what it does not lack: it gets it so often, in seconds.
+REPEAT_PAUSE = 1.0
 
 
 class Ftfw(Session):
@@ -64,15 +76,18 @@ class Ftfw(Session):
         *,
         first_sequence: int,
         now: float,
+        node_id: int = 0,
         ack_window: int = 300,
     ) -> None:
-        super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        super().__init__(internal, external, first_sequence=first_sequence, now=now, node_id=node_id)
         self.ack_window = ack_window
         self.window = min(max(2048, 4 * ack_window), WINDOW_MAX)
         self._saying_hello = True
         self._answer_hello = False
-        self._acknowledged_from: int | None = None
-        self._overtaken: int | None = None
+        self._sent = self.sequence + (1 << 32)
+        """The next number, not wrapped."""
+        self._awaited: list[Peer] = []
+        """Nodes of ours without whose acknowledgement nothing leaves the resend queue."""
         self._paced_until = 0.0
         self._granted = 0
 
@@ -88,6 +103,11 @@ class Ftfw(Session):
             message = read_message(datagram, offset, self.errors)
             if message is None:
                 return
+            if message.flags & EXTENDED:
+                sayer = self._identify(peer, read_extension(datagram, message).node, message.sequence, now)
+                if sayer is None:
+                    return
+                peer = sayer
             offset = self._take(datagram, message, peer, now)
         # Only data counts here: two nodes must not answer each other's acknowledgements at once, for ever.
         if peer.data_unacknowledged >= self.ack_window:
@@ -100,14 +120,16 @@ class Ftfw(Session):
         else:
             peer.greeted = False
         if peer.expected is None:
-            peer.expected = message.sequence
+            peer.expected = peer.followed_from = message.sequence
         elif before(message.sequence, peer.expected):
             if now - peer.taken_at < DEAF:
                 self.messages_before += 1
+                peer.before += 1
                 return message.offset + message.length
             peer.nothing_to_acknowledge()
+            peer.followed_from = message.sequence
         elif message.sequence != peer.expected:
-            self._miss(message, peer)
+            self._miss(message.sequence, peer)
         if message.is_data:
             end = self._take_data(datagram, message.offset, message.sequence, message.flags, peer, now)
         else:
@@ -142,59 +164,178 @@ class Ftfw(Session):
                 return
         peer.greeted = True
         peer.greeted_from = message.sequence
-        peer.expected = message.sequence
-        peer.nothing_to_acknowledge()
-        self.internal.queue.send_all_again()
+        self._begin_anew(peer, message.sequence, peer.node)
 
-    def _miss(self, message: Message, peer: Peer) -> None:
-        """Messages between the expected one and this one are lost."""
+    def _begin_anew(self, peer: Peer, sequence: int, former: int) -> None:
+        """The peer has started, counts from `sequence`, and lost what it got as the node `former`."""
+        peer.expected = peer.followed_from = sequence
+        peer.nothing_to_acknowledge()
+        self._send_all_again(peer, former)
+
+    def _send_all_again(self, peer: Peer, former: int) -> None:
+        peer.acknowledged = Ranges()
+        peer.acknowledged_from = peer.overtaken = None
+        self.internal.queue.send_all_again(former)
+
+    def _restarted(self, peer: Peer, sequence: int) -> None:
+        if peer.greeted and peer.expected == sequence:
+            # Its HELLO was heard, and is followed.
+            self._send_all_again(peer, peer.former)
+        else:
+            self._begin_anew(peer, sequence, peer.former)
+
+    def _met(self, peer: Peer, now: float) -> None:
+        super()._met(peer, now)
+        self._group_changed(now)
+
+    def _merge(self, source: Peer, target: Peer) -> None:
+        super()._merge(source, target)
+        if source.expected is None or target.expected is None:
+            return
+        if before(target.expected, source.followed_from):
+            self._miss(source.followed_from, target)
+        elif target.unacknowledged:
+            self._acknowledge(target)
+        if before(target.expected, source.expected):
+            count = (source.expected - source.followed_from) & 0xFFFFFFFF
+            target.take(source.followed_from, count, source.taken_at)
+            self._acknowledge(target)
+
+    def _group_changed(self, now: float) -> None:
+        """A node has come, or answers again, or does not."""
+        self._awaited = [peer for peer in self.nodes if peer.node and now - peer.answered_at <= SILENCE]
+
+    def _miss(self, sequence: int, peer: Peer) -> None:
+        """Messages between the expected one and the one numbered `sequence` are lost."""
         assert peer.expected is not None
-        last = (message.sequence - 1) & 0xFFFFFFFF
-        self.messages_lost += (message.sequence - peer.expected) & 0xFFFFFFFF
+        lost = (sequence - peer.expected) & 0xFFFFFFFF
+        self.messages_lost += lost
+        peer.lost += lost
         if peer.unacknowledged:
             self._acknowledge(peer)
         peer.holes = True
-        self.internal.queue.push_control(NACK, peer.expected, last)
+        peer.followed_from = sequence
+        self._answer(NACK, peer, peer.expected, (sequence - 1) & 0xFFFFFFFF)
 
     def _acknowledge(self, peer: Peer) -> None:
-        self.internal.queue.push_control(ACK, peer.first_unacknowledged, peer.last_taken)
+        self._answer(ACK, peer, peer.first_unacknowledged, peer.last_taken)
         peer.nothing_to_acknowledge()
 
+    def _answer(self, control: int, peer: Peer, first: int, last: int) -> None:
+        queue = self.internal.queue
+        if peer.node:
+            queue.push_addressed(control, self.node_id, peer.node, first, last)
+            return
+        # A node of ours that hears this must know that it is not for itself.
+        self._identity_due |= len(self.peers) > 1
+        queue.push_control(control, first, last)
+
     def _take_control(self, datagram: bytes, message: Message, peer: Peer, now: float) -> None:
-        if message.flags & (ACK | NACK):
-            first, last = read_range(datagram, message)
-            if before(last, first):
-                self.errors.malformed_header += 1
-            elif not before(last, self.sequence):
-                return  # Not for this node but for another one of the group, or made up.
-            elif message.flags & ACK:
-                self._acknowledged_from = first
-                self.internal.queue.acknowledge(first, last)
-                self._paced_until = 0.0
-                self._granted = 0
-            else:
-                self.internal.queue.send_again(first, last)
+        if message.flags & EXTENDED:
+            self._take_extension(read_extension(datagram, message), peer, now)
+        elif message.flags & (ACK | NACK):
+            # A node of ours names whom it means: a plain one of it is for a C node.
+            if not peer.node:
+                first, last = read_range(datagram, message)
+                self._take_answer(message.flags & (ACK | NACK), first, last, peer, now)
         elif message.flags & RESYNC:
             self._answer_resync()
-        elif message.flags & DIGEST:
-            self._compare(datagram, message, peer, now)
+
+    def _take_extension(self, extension: Extension, peer: Peer, now: float) -> None:
+        if extension.control and extension.addressee == self.node_id:
+            if extension.control == RESYNC:
+                self._answer_resync()
+            elif extension.control in (ACK, NACK):
+                self._take_answer(extension.control, extension.first, extension.last, peer, now)
+        self._compare(extension, peer, now)
 
     def link_renewed(self, now: float) -> None:
         """Ask a C node, which forgets at a HELLO what was under way; others send that again."""
         if not self._all_say_digests:
             super().link_renewed(now)
 
-    def _queue_resync(self) -> None:
-        self.internal.queue.push_control(RESYNC, 0, 0)
+    def _take_answer(self, control: int, first: int, last: int, peer: Peer, now: float) -> None:
+        if before(last, first):
+            self.errors.malformed_header += 1
+            return
+        if not before(last, self.sequence):
+            return  # Not for this node but for another one of the group, or made up.
+        peer.answered_at = now
+        if peer.node:
+            if peer not in self._awaited:
+                self._group_changed(now)
+        elif self._awaited and now - peer.sent_again_at < REPEAT_PAUSE:
+            return
+        if control == ACK:
+            if peer.node:
+                peer.acknowledged.add(self._unwrapped(first), self._unwrapped(last))
+            self._take_acknowledgement(first, last, peer)
+        else:
+            peer.sent_again_at = now
+            self._send_again(self._unwrapped(first), self._unwrapped(last), peer)
 
-    def _tick(self) -> None:
-        for peer in self.peers.values():
+    def _take_acknowledgement(self, first: int, last: int, peer: Peer) -> None:
+        self._paced_until = 0.0
+        self._granted = 0
+        if not self._awaited or self._awaited == [peer]:
+            peer.acknowledged_from = first
+            self.internal.queue.acknowledge(first, last)
+        elif peer.node:
+            peer.acknowledged_from = first
+            self._release(self._unwrapped(first), self._unwrapped(last))
+
+    def _send_again(self, first: int, last: int, peer: Peer) -> None:
+        """The peer lacks what is numbered `first` to `last`; it will not get it under these numbers."""
+        self.internal.queue.send_again(first & 0xFFFFFFFF, last & 0xFFFFFFFF, peer.node)
+        if peer in self._awaited:
+            peer.acknowledged.add(first, last)
+            self._release(first, last)
+
+    def _release(self, first: int, last: int) -> None:
+        """What all have of the messages numbered `first` to `last` leaves the resend queue."""
+        pieces = [(first, last)]
+        for peer in self._awaited:
+            pieces = [common for piece in pieces for common in peer.acknowledged.common(*piece)]
+        for piece in pieces:
+            self.internal.queue.acknowledge(piece[0] & 0xFFFFFFFF, piece[1] & 0xFFFFFFFF)
+
+    def _unwrapped(self, sequence: int) -> int:
+        """A number that was sent, as it is beyond 2**32."""
+        return self._sent - ((self.sequence - sequence) & 0xFFFFFFFF)
+
+    def _advance_sequence(self, count: int) -> int:
+        self._sent += count
+        return super()._advance_sequence(count)
+
+    def _queue_resync(self, node: int) -> None:
+        if node:
+            self.internal.queue.push_addressed(RESYNC, self.node_id, node, 0, 0)
+        else:
+            self.internal.queue.push_control(RESYNC, 0, 0)
+
+    def _tick(self, now: float) -> None:
+        for peer in self.nodes:
             if peer.unacknowledged:
                 self._acknowledge(peer)
-        if self._overtaken is not None:
-            before_it = (self._overtaken - 1) & 0xFFFFFFFF
-            self.internal.queue.send_again((self._overtaken - 0x7FFFFFFF) & 0xFFFFFFFF, before_it)
-        self._overtaken, self._acknowledged_from = self._acknowledged_from, None
+            if peer in self._awaited or not self._awaited:
+                self._send_overtaken_again(peer)
+        awaited = self._awaited
+        self._group_changed(now)
+        oldest = self.internal.queue.oldest
+        first = self._sent if oldest is None else self._unwrapped(oldest)
+        if self._awaited and self._awaited != awaited:
+            self._release(first, self._sent - 1)
+        for peer in self.nodes:
+            peer.acknowledged.drop_before(first)
+
+    def _send_overtaken_again(self, peer: Peer) -> None:
+        """What an ACK of a second ago passed by goes out again."""
+        oldest = self.internal.queue.oldest
+        if peer.overtaken is not None and oldest is not None:
+            last = self._unwrapped(peer.overtaken) - 1
+            for gap in peer.acknowledged.gaps(self._unwrapped(oldest), last):
+                self._send_again(*gap, peer)
+        peer.overtaken, peer.acknowledged_from = peer.acknowledged_from, None
 
     def fill(self, out: Datagrams, now: float) -> int:
         self._continue_bulk(now)
@@ -202,7 +343,10 @@ class Ftfw(Session):
         flags = HELLO if self._saying_hello else 0
         if self._answer_hello:
             flags |= HELLO_BACK
-        written = self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
+        written = 0
+        if self._identity_due and queue.waiting:
+            written += self._write_identity(out, flags)
+        written += self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
         self._granted = max(0, self._granted - written)
         if (self._alive_due or (self._answer_hello and not written)) and self._nothing_waits:
             written += self._write_alive(out, flags)

@@ -19,7 +19,7 @@ TYPE_EXPECT_DESTROY = 5
 class Flag(enum.IntFlag):
     """The second byte of a message."""
 
-    DIGEST = 0x01
+    EXTENDED = 0x01
     RESYNC = 0x02
     NACK = 0x04
     ACK = 0x08
@@ -30,8 +30,10 @@ class Flag(enum.IntFlag):
 
 # Plain numbers: these are tested for each datagram, and arithmetic on enums is slow.
 RESYNC, NACK, ACK, ALIVE = int(Flag.RESYNC), int(Flag.NACK), int(Flag.ACK), int(Flag.ALIVE)
-DIGEST, HELLO, HELLO_BACK = int(Flag.DIGEST), int(Flag.HELLO), int(Flag.HELLO_BACK)
+EXTENDED, HELLO, HELLO_BACK = int(Flag.EXTENDED), int(Flag.HELLO), int(Flag.HELLO_BACK)
 _CONTROL_FLAGS = RESYNC | NACK | ACK | ALIVE
+# Lengths of an ALIVE of ours: with who says it, with a digest, and with what is meant for one node alone.
+_IDENTITY, _DIGEST, _ADDRESSED = HEADER_SIZE + 8, HEADER_SIZE + 16, HEADER_SIZE + 20
 
 
 class Message(NamedTuple):
@@ -101,8 +103,8 @@ def _control_is_sound(message: Message) -> bool:
     control = message.flags & _CONTROL_FLAGS
     if message.type != TYPE_CONTROL or message.flags & 0x80 or control not in (RESYNC, NACK, ACK, ALIVE):
         return False
-    if message.flags & DIGEST:
-        return control == ALIVE and message.length == HEADER_SIZE + 16
+    if message.flags & EXTENDED:
+        return control == ALIVE and message.length in (_IDENTITY, _DIGEST, _ADDRESSED)
     return control == ALIVE or message.length == HEADER_SIZE + 8
 
 
@@ -112,7 +114,25 @@ def read_range(datagram: bytes, message: Message) -> tuple[int, int]:
     return first, last
 
 
-def read_digest(datagram: bytes, message: Message) -> tuple[int, int]:
-    """How many entries the sender of an ALIVE with a digest has, and their digest."""
-    count, _, digest = struct.unpack_from(">IIQ", datagram, message.offset + HEADER_SIZE)
-    return count, digest
+class Extension(NamedTuple):
+    """What an ALIVE of ours holds: the number of the `node` that says it, and one of the others or none."""
+
+    node: int
+    digest: tuple[int, int] | None = None
+    """How many entries it has, and their digest."""
+    control: int = 0
+    """ACK, NACK or RESYNC, to the node `addressee` alone, with the range `first` to `last`."""
+    addressee: int = 0
+    first: int = 0
+    last: int = 0
+
+
+def read_extension(datagram: bytes, message: Message) -> Extension:
+    """What follows the header of an ALIVE with the flag EXTENDED."""
+    offset = message.offset + HEADER_SIZE
+    word, node = struct.unpack_from(">II", datagram, offset)
+    if message.length == _DIGEST:
+        return Extension(node, (word, *struct.unpack_from(">Q", datagram, offset + 8)))
+    if message.length == _ADDRESSED:
+        return Extension(node, None, word, *struct.unpack_from(">III", datagram, offset + 8))
+    return Extension(node)

@@ -19,8 +19,16 @@ import math
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
-from pyconntrack.core.queue import write_control
-from pyconntrack.replication.messages import ALIVE, DIGEST, RESYNC, before, read_message
+from pyconntrack.core.queue import write_addressed, write_control
+from pyconntrack.replication.messages import (
+    ALIVE,
+    EXTENDED,
+    RESYNC,
+    Message,
+    before,
+    read_extension,
+    read_message,
+)
 from pyconntrack.replication.pace import Pace
 from pyconntrack.replication.peer import Peer
 from pyconntrack.replication.session import Session
@@ -30,12 +38,19 @@ class Notrack(Session):
     """One node's side of the best-effort protocol."""
 
     def __init__(
-        self, internal: InternalCache, external: ExternalCache, *, first_sequence: int, now: float
+        self,
+        internal: InternalCache,
+        external: ExternalCache,
+        *,
+        first_sequence: int,
+        now: float,
+        node_id: int = 0,
     ) -> None:
-        super().__init__(internal, external, first_sequence=first_sequence, now=now)
+        super().__init__(internal, external, first_sequence=first_sequence, now=now, node_id=node_id)
         # Of a node without an internal cache, which only this mode allows.
         external.completes = True
-        self._resync_due = False
+        self._resyncs: set[int] = set()
+        """Nodes to be asked for all that they have, 0 for all nodes."""
         self._pace = Pace(now)
 
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None:
@@ -44,31 +59,54 @@ class Notrack(Session):
             message = read_message(datagram, offset, self.errors)
             if message is None:
                 return
-            self._track(message.sequence, peer)
             if message.is_data:
+                self._track(message.sequence, peer)
                 offset = self.external.apply_run(
                     datagram, offset, message.sequence, True, peer.owner, int(now), message.flags
                 )
-                count = self.external.run_length
-            else:
-                offset += message.length
-                count = 1
-                if message.flags & RESYNC:
-                    self._answer_resync()
-                elif message.flags & DIGEST:
-                    self._compare(datagram, message, peer, now)
-                elif message.flags & ALIVE:
-                    self.external.tells_changes(peer.owner)
-            peer.expected = (message.sequence + count) & 0xFFFFFFFF
-            self.messages_received += count
+                self._took(message.sequence, self.external.run_length, peer)
+                continue
+            offset += message.length
+            sayer = self._take_control(datagram, message, peer, now)
+            if sayer is None:
+                return
+            peer = sayer
+
+    def _take_control(self, datagram: bytes, message: Message, peer: Peer, now: float) -> Peer | None:
+        """Returns who says it; None where it is to be passed over, with what follows."""
+        if not message.flags & EXTENDED:
+            self._track(message.sequence, peer)
+            self._took(message.sequence, 1, peer)
+            if message.flags & RESYNC:
+                self._answer_resync()
+            elif message.flags & ALIVE:
+                self.external.tells_changes(peer.owner)
+            return peer
+        extension = read_extension(datagram, message)
+        sayer = self._identify(peer, extension.node, message.sequence, now)
+        if sayer is not None:
+            self._track(message.sequence, sayer)
+            self._took(message.sequence, 1, sayer)
+            if extension.control == RESYNC and extension.addressee == self.node_id:
+                self._answer_resync()
+            self._compare(extension, sayer, now)
+        return sayer
+
+    def _took(self, sequence: int, count: int, peer: Peer) -> None:
+        peer.expected = (sequence + count) & 0xFFFFFFFF
+        peer.received += count
+        self.messages_received += count
 
     def _track(self, sequence: int, peer: Peer) -> None:
         if peer.expected is None or sequence == peer.expected:
             return
         if before(sequence, peer.expected):
             self.messages_before += 1
+            peer.before += 1
         else:
-            self.messages_lost += (sequence - peer.expected) & 0xFFFFFFFF
+            lost = (sequence - peer.expected) & 0xFFFFFFFF
+            self.messages_lost += lost
+            peer.lost += lost
 
     def link_restored(self, now: float) -> None:
         """What was lost is told again; all of it to nodes that would not ask."""
@@ -77,24 +115,43 @@ class Notrack(Session):
         if not self._all_say_digests:
             self.send_bulk()
 
-    def _queue_resync(self) -> None:
-        self._resync_due = True
+    def _met(self, peer: Peer, now: float) -> None:
+        super()._met(peer, now)
+        self.external.tells_changes(peer.owner)
 
-    def _tick(self) -> None:
+    def _merge(self, source: Peer, target: Peer) -> None:
+        super()._merge(source, target)
+        target.expected = source.expected
+
+    def _queue_resync(self, node: int) -> None:
+        self._resyncs.add(node)
+
+    def _tick(self, now: float) -> None:
         """Nothing is acknowledged."""
 
     def fill(self, out: Datagrams, now: float) -> int:
         self._continue_bulk(now)
-        written = self._send_resync(out) + self._send_queued(out, now)
+        written = self._send_resync(out)
+        if self._identity_due and self.internal.queue.waiting:
+            written += self._write_identity(out, 0)
+        written += self._send_queued(out, now)
         if self._alive_due and self._nothing_waits:
             written += self._write_alive(out, 0)
         return written
 
     def _send_resync(self, out: Datagrams) -> int:
-        if not self._resync_due or not write_control(out, self.sequence, RESYNC, 0, 0):
-            return 0
-        self._resync_due = False
-        return self._advance_sequence(1)
+        written = 0
+        while self._resyncs:
+            node = self._resyncs.pop()
+            if node:
+                wrote = write_addressed(out, self.sequence, RESYNC, self.node_id, node)
+            else:
+                wrote = write_control(out, self.sequence, RESYNC, 0, 0)
+            if not wrote:
+                self._resyncs.add(node)
+                break
+            written += self._advance_sequence(1)
+        return written
 
     def _send_queued(self, out: Datagrams, now: float) -> int:
         allowance = self._pace.allowance(now)

@@ -13,9 +13,10 @@ they were told to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyconntrack.core.external import ExternalCache
+from pyconntrack.replication.ranges import Ranges
 
 # How often an ALIVE must contradict the external cache before a resync is asked for. A first time may be a
 # message still under way.
@@ -24,15 +25,21 @@ _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 300.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Peer:
     """Another node.
 
-    `owner` is its number in the external cache; sequence numbers count modulo 2**32, times are in seconds.
+    `owner` is its number in the external cache, `node` the one that it gave itself when it started: 0 for a C
+    node, or as long as it is not known. Sequence numbers count modulo 2**32, times are in seconds.
     """
 
     owner: int
+    node: int = 0
+    former: int = 0
+    """Its `node` before it last started."""
     expected: int | None = None
+    followed_from: int = 0
+    """Where the numbers begin that arrived without a hole."""
     greeted: bool = False
     greeted_from: int = 0
     taken_at: float = 0.0
@@ -41,6 +48,17 @@ class Peer:
     first_unacknowledged: int = 0
     holes: bool = False
     last_heard: float = 0.0
+    silent: bool = False
+    answered_at: float = 0.0
+    """When it last acknowledged, or asked for, messages of this node's, or this node met it."""
+    acknowledged: Ranges = field(default_factory=Ranges)
+    """Of this node's messages, those that it need not get any more."""
+    acknowledged_from: int | None = None
+    overtaken: int | None = None
+    sent_again_at: float = 0.0
+    received: int = 0
+    lost: int = 0
+    before: int = 0
     followed: bool = False
     says_digest: bool = False
     differences: int = 0
@@ -53,6 +71,7 @@ class Peer:
         if self.unacknowledged == 0:
             self.first_unacknowledged = first
         self.unacknowledged += count
+        self.received += count
         self.expected = (first + count) & 0xFFFFFFFF
 
     def nothing_to_acknowledge(self) -> None:
@@ -66,7 +85,7 @@ class Peer:
         return ((self.expected or 0) - 1) & 0xFFFFFFFF
 
     def resync_begins(self, external: ExternalCache, now: float) -> None:
-        """The peer is being asked for all it has."""
+        """The peer is being asked for all that it has."""
         external.begin_resync(self.owner)
         self.followed = True
         self.differences = 0
@@ -83,6 +102,9 @@ class Peer:
         # Behind a hole its messages are still to come again; that is no difference yet.
         holes, self.holes = self.holes, False
         if not self.followed or holes:
+            return False
+        if external.full:
+            # What there is no room for would be asked for in vain.
             return False
         self.differences += 1
         return self.differences >= _PATIENCE and now >= self.next_resync

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import abc
 import math
+import secrets
 from collections.abc import Hashable
 
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
-from pyconntrack.core.queue import write_alive, write_digest
-from pyconntrack.replication.messages import Message, MessageErrors, read_digest
+from pyconntrack.core.queue import write_digest, write_identity
+from pyconntrack.replication.messages import Extension, MessageErrors
 from pyconntrack.replication.peer import Peer
 
 OWNERS_MAX = 64
@@ -25,6 +26,10 @@ TICK = 1.0
 SWEEP_SLOTS = 20_000
 # Entries that a bulk queues in one go.
 BULK_SLOTS = 50_000
+# A node of which nothing was heard for so many seconds is silent; one that did not answer is not waited for.
+SILENCE = 5.0
+# A node that was silent for so many seconds, and all of whose flows others have taken over, has none left.
+OBLIVION = 3600.0
 # Seconds from one bulk that peers asked for to the next one.
 BULK_PAUSE = 1.0
 
@@ -34,16 +39,26 @@ class Session(abc.ABC):
 
     `first_sequence` is the number of the first message, `now` the time in seconds of any clock that does not
     go back. `says_digest` is to be set once the internal cache holds the whole kernel table, and unset while
-    it does not.
+    it does not. `node_id` is the number by which nodes of ours know this process, over all its links and
+    addresses: at random where it is 0.
     """
 
     def __init__(
-        self, internal: InternalCache, external: ExternalCache, *, first_sequence: int, now: float
+        self,
+        internal: InternalCache,
+        external: ExternalCache,
+        *,
+        first_sequence: int,
+        now: float,
+        node_id: int = 0,
     ) -> None:
         self.internal = internal
         self.external = external
         self.sequence = first_sequence & 0xFFFFFFFF
+        self.node_id = node_id or 1 + secrets.randbelow(0xFFFFFFFF)
+        self._sender: Hashable = None
         self.peers: dict[Hashable, Peer] = {}
+        """The other nodes by where they send from; one that has several addresses stands here as often."""
         self.errors = MessageErrors()
         self.messages_received = 0
         self.messages_lost = 0
@@ -60,6 +75,7 @@ class Session(abc.ABC):
         self.says_digest = False
         self._following = False
         self._alive_due = False
+        self._identity_due = True
         self._bulk_due = False
         self._bulk_cursor: int | None = None
         self._next_bulk = now
@@ -70,6 +86,7 @@ class Session(abc.ABC):
 
         Malformed ones are counted, the rest of them is passed over.
         """
+        self._sender = sender
         peer = self.peers.get(sender) or self._meet(sender)
         if peer is None:
             self.senders_refused += 1
@@ -87,17 +104,71 @@ class Session(abc.ABC):
         """How many messages, or entries in them, could not be read."""
         return self.errors.total + self.external.malformed
 
+    @property
+    def nodes(self) -> list[Peer]:
+        """The other nodes, each once."""
+        return list({id(peer): peer for peer in self.peers.values()}.values())
+
     def _meet(self, sender: Hashable) -> Peer | None:
         """A new peer; where there are too many, in place of the one unheard for longest that owns nothing."""
-        owner = len(self.peers)
-        if owner >= OWNERS_MAX:
-            idle = [name for name, peer in self.peers.items() if not self.external.count_of(peer.owner)]
+        taken = {peer.owner for peer in self.peers.values()}
+        if len(taken) >= OWNERS_MAX:
+            idle = [peer for peer in self.nodes if not self.external.count_of(peer.owner)]
             if not idle:
                 return None
-            oldest = min(idle, key=lambda name: self.peers[name].last_heard)
-            owner = self.peers.pop(oldest).owner
+            oldest = min(idle, key=lambda peer: peer.last_heard)
+            self._forget(oldest)
+            taken.remove(oldest.owner)
+        owner = next(number for number in range(OWNERS_MAX) if number not in taken)
+        self.external.set_silent(owner, False)
         peer = self.peers[sender] = Peer(owner=owner, followed=self._following)
         return peer
+
+    def _forget(self, forgotten: Peer) -> None:
+        for name in [name for name, peer in self.peers.items() if peer is forgotten]:
+            del self.peers[name]
+
+    def _identify(self, peer: Peer, node: int, sequence: int, now: float) -> Peer | None:
+        """Who it is that names itself `node` in the message numbered `sequence`, where `peer` sends from.
+
+        None where the message is to be passed over: a late one of a process that has ended.
+        """
+        if node == peer.node or node == 0:
+            return peer
+        if node in (peer.former, self.node_id):
+            return None
+        known = next((other for other in self.peers.values() if other.node == node), None)
+        if known is None:
+            restarted = peer.node != 0
+            peer.former, peer.node = peer.node, node
+            if restarted:
+                self._restarted(peer, sequence)
+            self._met(peer, now)
+            return peer
+        # The node sends from another address: its link was lost, or its interface made anew.
+        if peer.node == 0:
+            self._merge(peer, known)
+        elif list(self.peers.values()).count(peer) == 1:
+            # Its address has changed hands; what it had is still its own.
+            self.peers[f"{self._sender}, id={peer.node:08x}"] = peer
+        self.peers[self._sender] = known
+        known.last_heard = now
+        return known
+
+    def _merge(self, source: Peer, target: Peer) -> None:
+        """`source` was `target` at another address: what it sent there is followed on."""
+        self.external.merge_owners(source.owner, target.owner)
+        target.received += source.received
+        target.lost += source.lost
+        target.before += source.before
+
+    def _restarted(self, peer: Peer, sequence: int) -> None:
+        """The peer is another process than before, and `sequence` the number that it is at."""
+        peer.expected = sequence
+
+    def _met(self, peer: Peer, now: float) -> None:
+        """The peer has told who it is."""
+        peer.answered_at = now
 
     @abc.abstractmethod
     def _take_datagram(self, datagram: bytes, peer: Peer, now: float) -> None: ...
@@ -109,10 +180,23 @@ class Session(abc.ABC):
         if now >= self._next_tick:
             self._next_tick = now + TICK
             self._alive_due = True
-            self._tick()
+            self._identity_due = True
+            self._listen_for_silence(now)
+            self._tick(now)
+
+    def _listen_for_silence(self, now: float) -> None:
+        for peer in self.nodes:
+            silence = now - peer.last_heard
+            if peer.silent != (silence > SILENCE):
+                peer.silent = not peer.silent
+                self.external.set_silent(peer.owner, peer.silent)
+            claims = self.external.count_of(peer.owner)
+            if silence > OBLIVION and claims and claims == self.external.beneath_of(peer.owner):
+                self.external.begin_resync(peer.owner)
+                self.external.settle(peer.owner, 0, 0)
 
     @abc.abstractmethod
-    def _tick(self) -> None:
+    def _tick(self, now: float) -> None:
         """Do what the mode does each second, beside sending an ALIVE."""
 
     @abc.abstractmethod
@@ -139,6 +223,7 @@ class Session(abc.ABC):
         The peers hear from this node at once, so that they see where it sends, and what they lack.
         """
         self._alive_due = True
+        self._identity_due = True
 
     def link_renewed(self, now: float) -> None:
         """The peer sends over a new connection from now on, and what it had sent may be lost.
@@ -157,13 +242,13 @@ class Session(abc.ABC):
         """Ask the peers for all they have, those that are not known yet included."""
         self._following = True
         self.resyncs_requested += 1
-        for peer in self.peers.values():
+        for peer in self.nodes:
             peer.resync_begins(self.external, now)
-        self._queue_resync()
+        self._queue_resync(0)
 
     @abc.abstractmethod
-    def _queue_resync(self) -> None:
-        """Let a RESYNC go out."""
+    def _queue_resync(self, node: int) -> None:
+        """Let a RESYNC go out, to this node or, where it is 0, to all."""
 
     def send_bulk(self) -> None:
         """Queue the whole internal cache for the peers, in steps: fill() makes one."""
@@ -203,18 +288,33 @@ class Session(abc.ABC):
         return count
 
     def _write_alive(self, out: Datagrams, flags: int) -> bool:
-        """Write an ALIVE, with the digest where the internal cache is whole."""
-        if self.says_digest:
-            wrote = write_digest(out, self.sequence, flags, len(self.internal), self.internal.digest)
+        """Write an ALIVE that says who this is and, where the internal cache is whole, its digest."""
+        if not self.says_digest:
+            wrote = self._write_identity(out, flags)
         else:
-            wrote = write_alive(out, self.sequence, flags)
+            internal = self.internal
+            wrote = write_digest(out, self.sequence, flags, self.node_id, len(internal), internal.digest)
+            self._advance_sequence(int(wrote))
         if wrote:
-            self._alive_due = False
-            self._advance_sequence(1)
-        return bool(wrote)
+            self._alive_due = self._identity_due = False
+        return wrote
 
-    def _compare(self, datagram: bytes, message: Message, peer: Peer, now: float) -> None:
+    def _write_identity(self, out: Datagrams, flags: int) -> bool:
+        """Say who this is, before what the peers are to take from it."""
+        wrote = write_identity(out, self.sequence, flags, self.node_id)
+        if wrote:
+            self._identity_due = False
+            self._alive_due &= self.says_digest
+            self._advance_sequence(1)
+        return wrote
+
+    def _compare(self, extension: Extension, peer: Peer, now: float) -> None:
+        """Hold what the peer says it has against what is here."""
+        if extension.digest is None:
+            return
         peer.says_digest = True
-        count, digest = read_digest(datagram, message)
-        if peer.compare(self.external, count, digest, now):
-            self.request_resync(now)
+        if not peer.compare(self.external, *extension.digest, now):
+            return
+        self.resyncs_requested += 1
+        peer.resync_begins(self.external, now)
+        self._queue_resync(peer.node)
