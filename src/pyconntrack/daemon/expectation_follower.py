@@ -24,8 +24,8 @@ from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import RequestBatch
-from pyconntrack.daemon.follower import readable
 from pyconntrack.daemon.paced_reader import PacedReader
+from pyconntrack.daemon.readable import readable
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.kernel.changing import QUESTION_BYTES, reread
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error

@@ -8,7 +8,6 @@ another overrun: then it is exact, and since every difference joins the sending 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from pyconntrack.core.requests import RequestBatch, table_request
 from pyconntrack.core.standby_cache import StandbyCache
 from pyconntrack.daemon.event_filter import filter_in_kernel
 from pyconntrack.daemon.paced_reader import PacedReader
+from pyconntrack.daemon.readable import readable
 from pyconntrack.daemon.reporter import Reporter
 from pyconntrack.kernel.changing import QUESTION_BYTES, reread
 from pyconntrack.kernel.dump import NLM_F_DUMP, hash_buckets
@@ -387,19 +387,3 @@ def _events_mode() -> int:
         return int(_EVENTS_SYSCTL.read_text())
     except (OSError, ValueError):
         return 2
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until something can be received from a descriptor."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        with contextlib.suppress(asyncio.InvalidStateError):
-            ready.set_result(None)
-
-    loop.add_reader(descriptor, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
