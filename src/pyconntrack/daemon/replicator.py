@@ -105,11 +105,11 @@ class Replicator:
     def _take_other_way(self, now: float) -> None:
         """Go on over the link, or the connection, that has taken over."""
         self.session.link_restored(now)
-        if self._unsent is None:
-            self._out = self.channel.new_datagrams()
-        else:
+        if self._unsent is not None:
             self._stop_waiting()
-            self._send(self._unsent)
+            if not self._send(self._unsent):
+                return
+        self._out = self.channel.new_datagrams()
 
     def _send(self, first: int) -> bool:
         """Send the batch from datagram `first` on. False where the rest waits for room in the socket."""
