@@ -334,3 +334,31 @@ def test_what_the_kernel_answers_for_a_flow_is_told() -> None:
         answers.pack({**answer, "id": id_, "sequence_adjust_reply": (5, 4, 8)})
         cache.learn(answers, 0)
         assert len(send_some(cache.queue, 1, 0)) == told
+
+
+# Straight into the kernel.
+
+
+def test_what_goes_straight_into_the_kernel_waits_for_it() -> None:
+    others = ExternalExpectations()
+    others.injects = True
+    for number in (1, 2):
+        others.apply(NEW, ftp_body(number), 0, 0)
+    assert others.waiting == 2
+    others.apply(DESTROY, ftp_body(1), 0, 0)
+    # It never got there: nothing is to be deleted.
+    assert (others.waiting, len(others.ended)) == (1, 0)
+    assert (others.flush(), others.waiting) == (1, 0)
+
+
+def test_what_is_lent_is_not_told_back() -> None:
+    others = ExternalExpectations()
+    others.injects = True
+    others.apply(NEW, ftp_body(1), 0, 0)
+    own = Own()
+    own.expectations.lent = others
+    own.event(BEGUN, ftp(1), ftp(2))
+    own.dump(ftp(1), ftp(2))
+    assert own.sent() == [(NEW, ftp_body(2))]
+    own.event(BEGUN, ftp(1, master=tcp4("10.0.0.9", "10.0.0.2", 1, 21)))
+    assert len(own.expectations) == 2

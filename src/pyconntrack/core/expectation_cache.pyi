@@ -16,6 +16,7 @@ class InternalExpectations:
     malformed: int
     earliest: int
     masters: FlowBatch
+    lent: ExternalExpectations | None
     def __init__(
         self, table: FlowTable, queue: MessageQueue, *, limit: int = 0, helpers: Collection[str] = ()
     ) -> None: ...
@@ -31,6 +32,9 @@ class ExternalExpectations:
     table: FlowTable
     counters: Counters
     limit: int
+    injects: bool
+    waiting: int
+    ended: ExpectationBatch
     malformed: int
     def __init__(self, *, limit: int = 0) -> None: ...
     def __len__(self) -> int: ...

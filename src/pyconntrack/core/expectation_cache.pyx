@@ -94,6 +94,8 @@ cdef class InternalExpectations:
         cdef uint32_t hash = self.table.hash_bytes(body + start, size)
         cdef uint32_t number = self.table.find_expectation(body + start, size, hash)
         cdef slot_t *slot
+        if self.lent is not None and self.lent.lends(body, length):
+            return
         if number != NONE and not self.table.at(number).flags & SLOT_DEAD and same_master(self.table.at(number), body, length):
             self.refresh(number, e, body, length, now)
             return
@@ -265,6 +267,7 @@ cdef class ExternalExpectations:
         cdef int i
         self.table = FlowTable()
         self.counters = Counters()
+        self.ended = ExpectationBatch()
         self.limit = limit if limit else UNLIMITED
         for i in range(EXPECTATION_OWNERS):
             self.epochs[i] = 1
@@ -314,6 +317,8 @@ cdef class ExternalExpectations:
                 self.counters.update_failed += 1
                 return
             self.counters.updated += 1
+        if self.injects and (kind == TYPE_EXPECT_NEW or slot.told != INJECTION_DONE):
+            self.mark(slot, INJECTION_WAITS)
         slot.owner = owner
         slot.epoch = self.epochs[owner]
         slot.updated = now
@@ -328,7 +333,29 @@ cdef class ExternalExpectations:
             return
         self.drop(number)
 
+    cdef void mark(self, slot_t *slot, uint8_t state) noexcept nogil:
+        if slot.told == INJECTION_WAITS:
+            self.waiting -= 1
+        if state == INJECTION_WAITS:
+            self.waiting += 1
+        slot.told = state
+
+    cdef bint lends(self, const uint8_t *body, uint32_t length) noexcept nogil:
+        """Whether what the kernel expects is another node's, which was put there."""
+        cdef uint32_t start
+        cdef uint32_t size = expectation_key(body, length, &start)
+        cdef uint32_t number = self.table.find_expectation(body + start, size, self.table.hash_bytes(body + start, size))
+        return (number != NONE and self.table.at(number).told != INJECTION_FAILED
+                and same_master(self.table.at(number), body, length))
+
     cdef void drop(self, uint32_t number) noexcept nogil:
+        cdef slot_t *slot = self.table.at(number)
+        cdef expectation_t *ended
+        if slot.told == INJECTION_DONE:
+            ended = self.ended.append_nogil()
+            if ended != NULL:
+                decode_expectation_body(slot.body, slot.length, ended)
+        self.mark(slot, 0)
         self.table.remove(number)
         self.counters.destroyed += 1
 
@@ -373,6 +400,8 @@ cdef class ExternalExpectations:
                 if (age and silent > age or silent > LATE and decode_expectation_body(slot.body, slot.length, &e) == WIRE_OK
                         and expectation_has(&e, EXPECTATION_TIMEOUT) and not e.flags & EXPECT_PERMANENT
                         and silent - LATE > e.timeout):
+                    # From the kernel it went by itself.
+                    self.mark(slot, 0)
                     self.drop(number)
                     removed += 1
         return removed
@@ -381,5 +410,6 @@ cdef class ExternalExpectations:
         """Forget all. Returns how many there were."""
         cdef uint32_t removed = self.table.expectations
         self.table.clear()
+        self.waiting = 0
         self.counters.destroyed += removed
         return removed

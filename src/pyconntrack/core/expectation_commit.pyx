@@ -10,6 +10,8 @@ from libc.errno cimport EEXIST
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from pyconntrack.core.expectation_batch cimport ExpectationBatch
+from pyconntrack.core.expectation_cache cimport INJECTION_DONE, INJECTION_FAILED, INJECTION_WAITS, ExternalExpectations
 from pyconntrack.core.expectation_codec cimport encode_expectation
 from pyconntrack.core.expectation_record cimport EXPECTATION_ZONE, expectation_put, expectation_t
 from pyconntrack.core.expectation_wire cimport decode_expectation_body
@@ -21,6 +23,7 @@ from pyconntrack.core.wire cimport flow_key, key_t
 
 cdef enum:
     BATCH_MAX = 256            # a step: the kernel takes longer for an expectation than for a flow
+    WAIT_MAX = 5               # seconds for a master that is not there
 
 
 cdef bint add(RequestBatch batch, const expectation_t *e, int command, uint16_t flags) noexcept nogil:
@@ -30,26 +33,17 @@ cdef bint add(RequestBatch batch, const expectation_t *e, int command, uint16_t 
                                          batch.buffer + batch.used, batch.capacity - batch.used))
 
 
-cdef class ExpectationCommit:
-    """One commit of a table's expectations, in steps, whose masters are among `flows`.
-
-    step() is to be called until it returns False; the counts then say the outcome.
-    """
+cdef class ExpectationRequests:
+    """A batch of requests about a table's expectations, and what the kernel said to them."""
 
     cdef FlowTable table
-    cdef FlowTable flows
     cdef RequestBatch batch
-    cdef uint32_t cursor
     cdef uint32_t *slots           # of the entries in the batch, by position
-    cdef uint8_t[65536] zones      # of the flows, once they are known: 1 where there are some
-    cdef bint zones_known
     cdef readonly uint64_t committed
     cdef readonly uint64_t failed
     cdef readonly dict failures    # errno -> how many
 
-    def __cinit__(self, FlowTable table not None, FlowTable flows not None):
-        self.table = table
-        self.flows = flows
+    def __cinit__(self, *arguments):
         self.batch = RequestBatch()
         self.failures = {}
         self.slots = <uint32_t *>malloc(BATCH_MAX * sizeof(uint32_t))
@@ -63,6 +57,40 @@ cdef class ExpectationCommit:
     def receive_buffer(self):
         """Bytes of receive buffer that the request socket needs, for the answers to a full batch."""
         return self.batch.receive_buffer
+
+    cdef exchange(self, int fd):
+        """Send the batch, and read what became of it."""
+        cdef int result
+        with nogil:
+            result = self.batch.transmit(fd)
+            if result == 0:
+                result = self.batch.gather(fd)
+        if result < 0:
+            raise OSError(-result, "the kernel does not take requests about expectations")
+
+    cdef note(self, int number):
+        """One request more has been answered."""
+        if number == 0:
+            self.committed += 1
+            return
+        self.failed += 1
+        self.failures[number] = self.failures.get(number, 0) + 1
+
+
+cdef class ExpectationCommit(ExpectationRequests):
+    """One commit of a table's expectations, in steps, whose masters are among `flows`.
+
+    step() is to be called until it returns False; the counts then say the outcome.
+    """
+
+    cdef FlowTable flows
+    cdef uint32_t cursor
+    cdef uint8_t[65536] zones      # of the flows, once they are known: 1 where there are some
+    cdef bint zones_known
+
+    def __init__(self, FlowTable table not None, FlowTable flows not None):
+        self.table = table
+        self.flows = flows
 
     def step(self, int fd):
         """Commit the next batch through a request socket. False when all is done. Raises OSError where the socket fails."""
@@ -124,16 +152,6 @@ cdef class ExpectationCommit:
                     expectation_put(e, EXPECTATION_ZONE)
                     return
 
-    cdef exchange(self, int fd):
-        """Send the batch, and read what became of it."""
-        cdef int result
-        with nogil:
-            result = self.batch.transmit(fd)
-            if result == 0:
-                result = self.batch.gather(fd)
-        if result < 0:
-            raise OSError(-result, "cannot commit: the kernel does not take the requests")
-
     cdef replace(self, int fd, uint32_t count):
         """Delete what is expected already, and expect it anew."""
         cdef expectation_t e
@@ -155,10 +173,65 @@ cdef class ExpectationCommit:
             for position in range(i - first):
                 self.note(self.batch.error_at(2 * position + 1))
 
-    cdef note(self, int number):
-        """One request more has been answered."""
-        if number == 0:
-            self.committed += 1
-            return
-        self.failed += 1
-        self.failures[number] = self.failures.get(number, 0) + 1
+
+cdef class ExpectationInjector(ExpectationRequests):
+    """Puts what other nodes expect straight into this node's kernel, where there is no external cache of flows.
+
+    One whose master is not there yet is tried again for WAIT_MAX seconds. `committed` and `failed` count all since the start.
+    """
+
+    cdef ExternalExpectations expectations
+
+    def __init__(self, ExternalExpectations expectations not None):
+        self.expectations = expectations
+        self.table = expectations.table
+        expectations.injects = True
+
+    def step(self, int fd, uint32_t now):
+        """Delete what has ended, and create what waits, as much as one batch takes of each. Raises OSError."""
+        cdef uint32_t count
+        cdef uint32_t i
+        cdef int number
+        cdef slot_t *slot
+        self.delete_ended(fd)
+        count = self.collect()
+        if count:
+            self.exchange(fd)
+        for i in range(count):
+            number = self.batch.error_at(i)
+            slot = self.table.at(self.slots[i])
+            if number == 0 or number == EEXIST:
+                self.expectations.mark(slot, INJECTION_DONE)
+                self.note(0)
+            elif now > slot.updated and now - slot.updated > WAIT_MAX:
+                self.expectations.mark(slot, INJECTION_FAILED)
+                self.note(number)
+
+    cdef delete_ended(self, int fd):
+        """Where one has ended here already, there is nothing to do."""
+        cdef Py_ssize_t i = 0
+        cdef ExpectationBatch ended = self.expectations.ended
+        while i < ended.length:
+            self.batch.reset()
+            while i < ended.length and self.batch.count < BATCH_MAX // 8:
+                add(self.batch, &ended.expectations[i], IPCTNL_MSG_EXP_DELETE, 0)
+                i += 1
+            self.exchange(fd)
+        ended.clear()
+
+    cdef uint32_t collect(self) noexcept nogil:
+        """Fill the batch with what waits. How many."""
+        cdef expectation_t e
+        cdef slot_t *slot
+        cdef uint32_t number
+        cdef uint32_t count = 0
+        self.batch.reset()
+        for number in range(self.table.top):
+            slot = self.table.at(number)
+            if (slot.flags & SLOT_EXPECTATION and slot.told == INJECTION_WAITS and count < BATCH_MAX
+                    and decode_expectation_body(slot.body, slot.length, &e) == 0):
+                if not add(self.batch, &e, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE | NLM_F_EXCL):
+                    break
+                self.slots[count] = number
+                count += 1
+        return count

@@ -21,14 +21,7 @@ def refusals(settings: Settings) -> list[str]:
 
 def without_effect(settings: Settings) -> list[str]:
     """What the settings say without effect, each as a warning."""
-    sync = settings.sync
-    warnings = []
-    if sync is not None and sync.expectation_sync and sync.disable_external_cache:
-        warnings.append(
-            "ExpectationSync with DisableExternalCache is not available yet: "
-            "the expectations of other nodes are not taken"
-        )
-    return warnings + helper_warnings(settings.helper)
+    return helper_warnings(settings.helper)
 
 
 def _nothing_to_do(settings: Settings) -> str:

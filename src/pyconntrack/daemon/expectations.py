@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from pyconntrack.config import Mode, Settings, Sync
 from pyconntrack.core.expectation_cache import ExternalExpectations, InternalExpectations
-from pyconntrack.core.expectation_commit import ExpectationCommit
+from pyconntrack.core.expectation_commit import ExpectationCommit, ExpectationInjector, ExpectationRequests
 from pyconntrack.core.expectation_listing import list_text
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.table import FlowTable
@@ -32,6 +32,8 @@ _REASONS = {
 }
 # Seconds between two looks for other nodes' expectations that have run out.
 _EXPIRY = 5.0
+# Seconds between two looks for what is to be put straight into the kernel.
+_INJECTION = 0.05
 
 
 class Expectations:
@@ -62,6 +64,10 @@ class Expectations:
         )
         self.external = ExternalExpectations(limit=limit)
         self.follower = ExpectationFollower(self.internal, internal, settings.general, reporter, changed)
+        self._injector = ExpectationInjector(self.external) if sync.disable_external_cache else None
+        if self._injector is not None:
+            self.internal.lent = self.external
+        self._injection: asyncio.TimerHandle | None = None
         self._age = sync.cache_timeout if sync.mode is Mode.ALARM else 0
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
@@ -72,16 +78,38 @@ class Expectations:
         self.follower.start()
         await self.follower.resync()
         self._expire()
+        if self._injector is not None:
+            self._inject(self._injector)
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""
         self.follower.stop()
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._injection):
+            if timer is not None:
+                timer.cancel()
 
     def _expire(self) -> None:
         self.external.expire(int(self._loop.time()), self._age)
         self._expiry = self._loop.call_later(_EXPIRY, self._expire)
+
+    def _inject(self, injector: ExpectationInjector) -> None:
+        """Where there is no external cache: what other nodes expect goes straight into the kernel."""
+        self._injection = self._loop.call_later(_INJECTION, self._inject, injector)
+        if not self.external.waiting and not len(self.external.ended):
+            return
+        failed = injector.failed
+        try:
+            with ConntrackSocket(receive_buffer=injector.receive_buffer) as requests:
+                injector.step(requests.fileno(), int(self._loop.time()))
+        except OSError as error:
+            self._reporter.error(f"cannot put other nodes' expectations into the kernel: {error}")
+        if injector.failed != failed and not failed:
+            self._report_failures("put expectations of other nodes into the kernel", injector)
+
+    def take_over(self) -> None:
+        """What other nodes expected and this kernel expects, too, is this node's from now on."""
+        if self._injector is not None:
+            self.external.flush()
 
     async def dump(self, cache: Cache, xml: bool) -> AsyncIterator[bytes]:
         """`-i expect`, `-e expect`."""
@@ -114,11 +142,14 @@ class Expectations:
         self._reporter.notice(f"Committed {work.committed} new expectations")
         if work.failed:
             self._reporter.notice(f"{work.failed} expectations can't be committed")
+        self._report_failures("commit", work)
+        self._reporter.notice(f"commit has taken {seconds:.6f} seconds")
+
+    def _report_failures(self, what: str, work: ExpectationRequests) -> None:
         for number, count in sorted(work.failures.items()):
             name = errno_name(number)
             reason = _REASONS.get(name, os.strerror(number))
-            self._reporter.error(f"commit: {count} times {name}, {reason}")
-        self._reporter.notice(f"commit has taken {seconds:.6f} seconds")
+            self._reporter.error(f"{what}: {count} times {name}, {reason}")
 
     def flush_internal(self) -> None:
         """The internal cache was emptied, and with it the table that the expectations stand in."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from pyconntrack.core.batch import FlowBatch
+from pyconntrack.core.expectation_cache import ExternalExpectations
 from pyconntrack.core.injector import Injector
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.core.listing import list_flows
@@ -43,9 +44,18 @@ async def delete_own(internal: InternalCache, follow: Callable[[], None]) -> Non
 class Injection:
     """The injector, its socket and its clock. `internal` learns which flows of the kernel are the peers'."""
 
-    def __init__(self, internal: StandbyCache, *, window_tracking: bool) -> None:
-        """To be called with a running event loop. Raises ConntrackError."""
-        self.cache = Injector()
+    def __init__(
+        self,
+        internal: StandbyCache,
+        *,
+        window_tracking: bool,
+        expectations: ExternalExpectations | None = None,
+    ) -> None:
+        """To be called with a running event loop. `expectations` take what is told of them.
+
+        Raises ConntrackError.
+        """
+        self.cache = Injector(expectations=expectations)
         self._socket = ConntrackSocket(receive_buffer=_RECEIVE_BUFFER)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

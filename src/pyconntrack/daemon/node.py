@@ -97,7 +97,11 @@ class Node:
             return None
         self.reporter.notice("disabling external cache")
         assert isinstance(self.internal, StandbyCache)
-        return Injection(self.internal, window_tracking=self.sync.tcp_window_tracking)
+        return Injection(
+            self.internal,
+            window_tracking=self.sync.tcp_window_tracking,
+            expectations=self.expectations.external if self.expectations is not None else None,
+        )
 
     def _external_cache(self) -> ExternalCache:
         general = self.settings.general
@@ -257,6 +261,8 @@ class Node:
             raise CommandError("resync is unsupported in this mode: there is no internal cache")
         if isinstance(self.internal, StandbyCache):
             self.internal.take_over()
+            if self.expectations is not None:
+                self.expectations.take_over()
         await self.kernel.resync()
 
     async def request_resync(self) -> None:
