@@ -87,31 +87,6 @@ def test_event_iteration_limit_bounds_what_is_taken_in_a_turn(namespace: Namespa
     assert many >= MANY // 164 > few
 
 
-@pytest.mark.parametrize("seconds", [1, 3600, None])
-def test_netlink_overrun_resync_says_when_the_table_is_read_again(
-    namespace: Namespace, seconds: int | None
-) -> None:
-    async def overrun(follower: KernelFollower, log: Log) -> None:
-        with ConntrackTable() as table:
-            assert not table.create_batch(plain_tcp_flows(MANY))
-        await until(lambda: follower.overruns > 0)
-        if seconds == 1:
-            await until(lambda: len(follower.cache) == MANY)
-            assert follower.resyncs == 1
-        else:
-            follower.catch_up()
-            assert follower.resyncs == 0 and len(follower.cache) < MANY
-
-    general = General(
-        netlink_buffer_size=SMALL, netlink_buffer_size_max_growth=SMALL, netlink_overrun_resync=seconds
-    )
-    log = follow(namespace, general, overrun)[1]
-    told = (
-        "NetlinkOverrunResync is off" if seconds is None else f"resync with the kernel table in {seconds} s"
-    )
-    assert sum(told in line for line in log.lines) == 1
-
-
 @pytest.mark.parametrize("reliable", [True, False])
 def test_reliable_events_wait_until_there_is_room_for_them(namespace: Namespace, reliable: bool) -> None:
     async def end_all_at_once(follower: KernelFollower, log: Log) -> None:
