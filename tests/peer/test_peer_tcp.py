@@ -107,5 +107,11 @@ def test_both_are_equal_after_a_silence_and_after_their_connections_ended(pair: 
         )
         disturb(pair, 4 * FLOWS)
     pair.wait_equal(DEADLINE)
-    pair.wait_connected()
+    # A C node sees that its connection has ended when it sends.
+    wait_until(
+        lambda: {status(node) for node in pair.nodes} == {("connected", "connected")},
+        DEADLINE,
+        "both connections",
+        pair.logs,
+    )
     assert all("is lost: Connection re" in node.daemon.log() for node in ours)
