@@ -8,6 +8,7 @@ import struct
 from pyconntrack.channel.node_names import CONTRADICTIONS, LATE, REACH, NodeNames
 
 HELLO = 0x20
+EXTENDED = 0x01
 ALIVE = 0x10
 
 
@@ -92,3 +93,12 @@ def test_whatever_comes_is_borne() -> None:
     names = NodeNames()
     for number in range(1000):
         assert names.name(number % 2, f"10.0.{number // 256}.{number % 256}", b"x" * (number % 9), 0.0)
+
+
+def test_who_says_who_it_is_is_left_to_the_session() -> None:
+    names = NodeNames()
+    names.name(0, "10.0.0.2", message(1000), 0.0)
+    names.name(0, "10.0.0.2", message(1001, ALIVE | EXTENDED), 0.0)
+    assert names.name(1, "10.1.0.2", message(1002), 1.0) == "10.1.0.2"
+    names.name(0, "10.0.0.3", message(1000), 0.0)
+    assert names.name(1, "10.1.0.3", message(1001, ALIVE | EXTENDED), 1.0) == "10.1.0.3"

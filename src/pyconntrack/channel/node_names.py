@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tells the nodes of a multicast group apart where each has another address on each of several links.
+"""Tells the C nodes of a multicast group apart where each has another address on each of several links.
 
 A session follows each node's sequence numbers, and loses nothing over a change of link only if it knows that
-the sender is the one from before. A message does not name its node. But a node uses one link at a time and
-numbers its messages throughout: the first message from a new address belongs to the node whose numbers it
-goes on with and that has not been heard on that link yet. Where several would do, or where it starts (HELLO),
-its address must end like that node's, as addresses of one host often do on several networks. Else it is a new
-one.
+the sender is the one from before. A node of ours says in its messages who it is, and the session sees to it
+that its addresses are one node's. A C node does not. But a node uses one link at a time and numbers its
+messages throughout: the first message from a new address belongs to the node whose numbers it goes on with
+and that has not been heard on that link yet. Where several would do, or where it starts (HELLO), its address
+must end like that node's, as addresses of one host often do on several networks. Else it is a new one.
 
 Numbers begin with the time of day, so those of two nodes may be near each other. Where an address that was
 taken for a node's turns out to speak beside it, with numbers of its own, it is a node of its own from then
@@ -32,7 +32,8 @@ HOST_BITS = 4
 # Addresses that are remembered; more are not believed to be nodes of one group.
 _ADDRESSES_MAX = 256
 
-_HELLO = 0x20
+# Of a control message's second byte.
+_EXTENDED, _HELLO = 0x01, 0x20
 
 
 _Place = tuple[int, str]
@@ -52,6 +53,8 @@ class _Node:
     """Since when it has been there."""
     links: set[int]
     """Where it was ever heard."""
+    identified: bool = False
+    """It says itself who it is."""
     contradictions: int = 0
     contradicted: float = 0.0
     """When the first of them was."""
@@ -69,22 +72,32 @@ class NodeNames:
         number = int.from_bytes(datagram[4:8])
         node = self._nodes.get(place)
         if node is None:
-            node = self._meet(place, number, _starts(datagram), now)
+            node = self._meet(place, number, datagram, now)
         elif node.place == place:
             node.last = number
         elif _starts(datagram) or _goes_on(node.last, number):
             _move(node, place, number, now)
         elif now - node.changed >= LATE:
             node = self._contradict(node, place, number, now)
+        node.identified |= _identifies(datagram)
         return node.name
 
-    def _meet(self, place: _Place, number: int, starts: bool, now: float) -> _Node:
+    def _meet(self, place: _Place, number: int, datagram: bytes, now: float) -> _Node:
         if len(self._nodes) >= _ADDRESSES_MAX:
             self._nodes.clear()
         link = place[0]
         nodes = {id(node): node for node in self._nodes.values()}.values()
-        same = [node for node in nodes if link not in node.links and _goes_on(node.last, number)]
-        fitting = same[0] if len(same) == 1 and not starts else _most_alike(same, place[1])
+        same = [
+            node
+            for node in nodes
+            if link not in node.links and not node.identified and _goes_on(node.last, number)
+        ]
+        if _identifies(datagram):
+            fitting = None
+        elif len(same) == 1 and not _starts(datagram):
+            fitting = same[0]
+        else:
+            fitting = _most_alike(same, place[1])
         if fitting is None:
             return self._found(place, number, now)
         node = self._nodes[place] = fitting
@@ -140,6 +153,11 @@ def _move(node: _Node, place: _Place, number: int, now: float) -> None:
 
 def _starts(datagram: bytes) -> bool:
     return len(datagram) > 1 and bool(datagram[1] & _HELLO)
+
+
+def _identifies(datagram: bytes) -> bool:
+    """Whether it begins with who sends it, as one of ours does each second and after each change."""
+    return len(datagram) > 1 and bool(datagram[1] & _EXTENDED)
 
 
 def _goes_on(last: int, number: int) -> bool:
