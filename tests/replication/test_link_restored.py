@@ -134,3 +134,27 @@ def test_a_first_connection_is_no_reason_to_ask_but_an_operator_is(make: Callabl
     assert asks(say(session))
     session.link_renewed(0.1)
     assert asks(say(session))
+
+
+def test_connections_that_end_one_after_the_other_are_asked_after_less_and_less_often() -> None:
+    session = notrack()
+    session.receive(PLAIN_ALIVE, PEER, 0.0)
+    say(session)
+    asked = []
+    for now in range(1, 100):
+        session.link_renewed(float(now))
+        session.advance(float(now))
+        if asks(say(session, float(now))):
+            asked.append(now)
+    assert asked == [1, 3, 7, 15, 31, 63]
+    # The last end is asked after, too, and after a quiet time there is no pause.
+    for now in range(100, 200):
+        session.advance(float(now))
+        if asks(say(session, float(now))):
+            asked.append(now)
+    assert asked[6:] == [127]
+    session.advance(500.0)
+    assert not asks(say(session, 500.0))
+    for later in (500.0, 502.0):
+        session.link_renewed(later)
+        assert asks(say(session, later))

@@ -30,6 +30,11 @@ BULK_SLOTS = 50_000
 SILENCE = 5.0
 # A node that was silent for so many seconds, and all of whose flows others have taken over, has none left.
 OBLIVION = 3600.0
+# Seconds from one question for all, after a connection ended, to the next one; twice as many each time, until
+# no connection has ended for a while.
+RENEWAL_PAUSE = 2.0
+LONGEST_RENEWAL_PAUSE = 300.0
+QUIET = 60.0
 # Seconds from one bulk that peers asked for to the next one.
 BULK_PAUSE = 1.0
 
@@ -80,6 +85,9 @@ class Session(abc.ABC):
         self._bulk_cursor: int | None = None
         self._next_bulk = now
         self._next_tick = now + TICK
+        self._renewal_due = False
+        self._next_renewal = -math.inf
+        self._renewal_pause = RENEWAL_PAUSE
 
     def receive(self, datagram: bytes, sender: Hashable, now: float) -> None:
         """Take a datagram from `sender`, whatever it holds.
@@ -182,6 +190,7 @@ class Session(abc.ABC):
             self._alive_due = True
             self._identity_due = True
             self._listen_for_silence(now)
+            self._ask_after_renewal(now)
             self._tick(now)
 
     def _listen_for_silence(self, now: float) -> None:
@@ -228,10 +237,22 @@ class Session(abc.ABC):
     def link_renewed(self, now: float) -> None:
         """The peer sends over a new connection from now on, and what it had sent may be lost.
 
-        Where it would not tell that by itself, all is asked for again.
+        Where it would not tell that by itself, all is asked for again; less and less often where that is what
+        the connections end by.
         """
         if self._following or self.peers:
-            self.request_resync(now)
+            self._renewal_due = True
+            self._ask_after_renewal(now)
+
+    def _ask_after_renewal(self, now: float) -> None:
+        if not self._renewal_due or now < self._next_renewal:
+            return
+        if now - self._next_renewal > QUIET:
+            self._renewal_pause = RENEWAL_PAUSE
+        self._renewal_due = False
+        self._next_renewal = now + self._renewal_pause
+        self._renewal_pause = min(2 * self._renewal_pause, LONGEST_RENEWAL_PAUSE)
+        self.request_resync(now)
 
     @property
     def _all_say_digests(self) -> bool:
