@@ -89,6 +89,8 @@ class Cluster:
             self.pair.first.outside.add_address(f"{self.seen_client}/24")
         FtpServer(self.pair.server, SERVER, CONTENT)
         self.ftp = FTP(timeout=15.0)
+        self.patience = 10.0
+        """Seconds for a data connection to be made."""
         # Believe what the helper made of the server's answer.
         vars(self.ftp)["trust_server_pasv_ipv4_address"] = True
 
@@ -127,7 +129,7 @@ class Cluster:
         assert target[0] == self.seen_server
 
         def transfer() -> bytes:
-            with self.pair.client.entered(), socket.create_connection(target, timeout=10.0) as data:
+            with self.pair.client.entered(), socket.create_connection(target, self.patience) as data:
                 self.ftp.sendcmd(f"RETR {FILE}")
                 return self._receive(data)
 
@@ -222,5 +224,6 @@ def test_without_expectation_sync_what_was_announced_before_is_lost(bed: Testbed
     transfer = cluster.announce(passive=True)
     cluster.wait_replicated(expectations=0)
     cluster.fail_over()
+    cluster.patience = 2.0
     with pytest.raises(TimeoutError):
         transfer()
