@@ -51,6 +51,7 @@ TABLE = {
     "no buffers for sending": Fault(faults.have_no_room_to_send),
     "own firewall rule": Fault(faults.drop_by_own_ruleset),
     "vanished interface, UDP": Fault(faults.lose_interface),
+    "vanished interface, TCP": Fault(faults.lose_interface, transport="tcp"),
     "vanished interface, multicast": Fault(faults.lose_interface, transport="multicast"),
     "rubbish": Fault(faults.send_rubbish),
     "rubbish, NOTRACK": Fault(faults.send_rubbish, "NOTRACK", configure=followed),
