@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Without external caches, a kernel expects what the other node's does, and its node does not tell it back."""
+"""Without external caches, a kernel expects what the other one does, and its node does not tell it back."""
 
 from __future__ import annotations
 
