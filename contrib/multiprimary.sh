@@ -21,6 +21,7 @@ fi
 : "${CLUSTER_INTERFACES:=eth1 eth2}"
 : "${CLUSTER_FAMILIES:=ipv4 ipv6}"
 : "${CLUSTER_EXEMPT:=}"
+: "${FAILOVER_LOCK:=/run/lock/conntrackd-failover.lock}"
 : "${LOGGER:=logger -t conntrackd-failover}"
 own_directory=$(dirname "$(readlink -f "$0")")
 
@@ -44,7 +45,17 @@ is_share() {
 
 # Packets of a translated flow reach all nodes, and only one knows it: the guard stands on the primaries, too.
 role() {
-    GUARD_PRIMARY=yes "$own_directory/primary-backup.sh" "$1"
+    FAILOVER_TURN=taken GUARD_PRIMARY=yes ASK_PRIMARY=yes "$own_directory/primary-backup.sh" "$1"
+}
+
+# As in primary-backup.sh, for each share: of changes that come close together the newest is what stays.
+take_turn() {
+    (: >>"$FAILOVER_LOCK") 2>/dev/null || return 0
+    echo $$ >"$FAILOVER_LOCK.$1"
+    exec 9>>"$FAILOVER_LOCK"
+    flock 9
+    read -r newest <"$FAILOVER_LOCK.$1"
+    [ "$newest" = $$ ]
 }
 
 # --- the packet filter by iptables: packets of a share of this node return from the chain, all others are dropped
@@ -213,8 +224,13 @@ if [ $# -ne 2 ] || ! is_share "$2"; then
     log "ERROR: a change of role and the number of a share are needed: $*"
     usage
 fi
+current=yes
+case $1 in
+primary | backup | fault) take_turn "$2" || current=no ;;
+esac
 case $1 in
 primary)
+    [ "$current" = yes ] || exit 0
     # Whichever share it is, the other node's flows are wanted now.
     role primary
     cluster_filter add "$2"
@@ -225,10 +241,11 @@ backup)
     if [ "$2" -eq "$NODEID" ]; then
         role backup || started=1
     fi
-    cluster_filter remove "$2"
+    [ "$current" = no ] || cluster_filter remove "$2"
     exit $started
     ;;
 fault)
+    [ "$current" = yes ] || exit 0
     role fault
     cluster_filter remove "$2"
     ;;

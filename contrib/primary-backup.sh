@@ -118,6 +118,8 @@ become_primary() {
     command_of_role -f # both caches have had their day
     command_of_role -R # the internal one begins again from the kernel
     command_of_role -B # and goes to the other node, if there is one
+    # A node that shares the load has to know what the other one goes on with.
+    [ "${ASK_PRIMARY:-no}" != yes ] || command_of_role -n
 }
 
 after_commit() {
@@ -144,15 +146,25 @@ without_flows() {
     [ "$GUARD" != yes ] || guard_up ""
 }
 
-# keepalived does not wait for one script before it starts the next: two changes of role must not mix.
+# keepalived does not wait for one script before it starts the next: two changes of role must not mix, and one that
+# comes to its turn after a newer one began has no more to say, but that a backup has a daemon.
 take_turn() {
+    [ -z "${FAILOVER_TURN:-}" ] || return 0
     (: >>"$FAILOVER_LOCK") 2>/dev/null || return 0
+    echo $$ >"$FAILOVER_LOCK.newest"
     exec 9>>"$FAILOVER_LOCK"
     flock 9
+    read -r newest <"$FAILOVER_LOCK.newest"
+    [ "$newest" = $$ ]
 }
 
 case ${1:-} in
-primary | backup | fault) take_turn ;;
+primary | backup | fault)
+    if ! take_turn; then
+        [ "$1" != backup ] || answers || start_daemon || exit 1
+        exit 0
+    fi
+    ;;
 esac
 case ${1:-} in
 primary) become_primary ;;

@@ -34,9 +34,25 @@ class Member:
 
     def start(self) -> None:
         """keepalived, which starts all else by its scripts."""
-        before = self.became("backup")
+        before = len(self.keepalived.noted())
         self.keepalived.start()
-        wait_until(lambda: self.became("backup") > before, LONG, "its first role", self.log)
+        wait_until(lambda: len(self.keepalived.noted()) > before, LONG, "its first role", self.log)
+
+    def power_off(self) -> None:
+        # Stopped first, so that no one sees another one's end.
+        self.signal_all(signal.SIGSTOP)
+        self.signal_all(signal.SIGKILL)
+        self.firewall.lose_links()
+        self.keepalived.process.wait(10.0)
+
+    def boot(self) -> None:
+        """After a power-off: nothing is left of what was before, and keepalived starts."""
+        self.keepalived.clear_run()
+        self.firewall.namespace.run(["conntrack", "-F"])
+        self.firewall.namespace.run(["nft", "delete table inet conntrackd_guard"], check=False)
+        for interface in (self.firewall.inside, self.firewall.outside, self.firewall.dedicated):
+            interface.up()
+        self.start()
 
     def signal_all(self, number: signal.Signals) -> None:
         """To everything that runs on it: keepalived, conntrackd, scripts."""
@@ -128,28 +144,17 @@ class Cluster:
 
     def first_dies(self) -> Callable[[], None]:
         """Power off."""
-        member = self.first
-        # Stopped first, so that no one sees another one's end.
-        member.signal_all(signal.SIGSTOP)
-        member.signal_all(signal.SIGKILL)
-        member.firewall.lose_links()
-        member.keepalived.process.wait(10.0)
+        self.first.power_off()
 
         def boots() -> None:
-            namespace = member.firewall.namespace
             for interface, address in (
-                (member.firewall.inside, INSIDE_SHARED),
-                (member.firewall.outside, OUTSIDE_SHARED),
+                (self.first.firewall.inside, INSIDE_SHARED),
+                (self.first.firewall.outside, OUTSIDE_SHARED),
             ):
                 # The rest of keepalived, told of its parent's death, may have removed it.
                 delete = ["ip", "address", "del", f"{address}/24", "dev", interface.name]
-                namespace.run(delete, check=False)
-            member.keepalived.clear_run()
-            namespace.run(["conntrack", "-F"])
-            namespace.run(["nft", "delete table inet conntrackd_guard"], check=False)
-            for interface in (member.firewall.inside, member.firewall.outside, member.firewall.dedicated):
-                interface.up()
-            member.start()
+                self.first.firewall.namespace.run(delete, check=False)
+            self.first.boot()
 
         return boots
 

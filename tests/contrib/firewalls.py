@@ -30,11 +30,18 @@ def without_input_chain(firewall: Firewall) -> None:
 class Traffic:
     """Connections through a pair, both ends."""
 
-    def __init__(self, pair: FirewallPair, *, short_interval: float = 0.0) -> None:
+    def __init__(
+        self,
+        pair: FirewallPair,
+        *,
+        short_interval: float = 0.0,
+        server: str = SERVER,
+        connections: int = CONNECTIONS,
+    ) -> None:
         """Open them, and then a short one every ``short_interval`` seconds; 0 for none."""
-        self.server = TrafficServer(pair.server, SERVER, connections=CONNECTIONS)
+        self.server = TrafficServer(pair.server, server, connections=connections)
         self.client = TrafficClient(
-            pair.client, self.server, connections=CONNECTIONS, short_interval=short_interval
+            pair.client, self.server, connections=connections, short_interval=short_interval
         )
 
     def reports(self) -> tuple[TrafficReport, TrafficReport]:

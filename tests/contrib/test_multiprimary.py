@@ -11,7 +11,7 @@ from testbed import Testbed
 from tests.contrib.scripts import Played, guard
 
 SCRIPT = "multiprimary.sh"
-PRIMARY = ["-c", "-f", "-R", "-B"]
+PRIMARY = ["-c", "-f", "-R", "-B", "-n"]
 
 
 @pytest.fixture(params=["iptables", "nftables"])

@@ -6,6 +6,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +112,28 @@ def test_two_changes_of_role_do_not_mix(node: Played) -> None:
     gate.touch()
     assert (first.wait(10.0), second.wait(10.0)) == (0, 0)
     assert node.calls() == ["-c", "-f", "-R", "-B", "-s", "-t", "-n"]
+
+
+def _changed(path: Path, before: str) -> bool:
+    return path.exists() and path.read_text() not in ("", before)
+
+
+def test_of_those_that_wait_only_the_newest_counts(node: Played) -> None:
+    """Whoever is woken first: a node that became backup and primary again is primary in the end."""
+    turn = Path(node.environment()["FAILOVER_LOCK"])
+    settings = [f"{name}={value}" for name, value in node.environment().items()]
+    newest = Path(f"{turn}.newest")
+    waiting = []
+    with turn.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for number, role in enumerate(("fault", "backup", "primary")):
+            before = newest.read_text() if newest.exists() else ""
+            command = ["env", "-i", *settings, str(CONTRIB / SCRIPT), role]
+            waiting.append(node.namespace.popen(command, name=f"{role}{number}"))
+            wait_until(partial(_changed, newest, before), 10.0, f"{role} to wait")
+    assert [each.wait(10.0) for each in waiting] == [0, 0, 0]
+    # The backup that came too late has still made sure that a daemon runs.
+    assert sorted(node.calls()) == sorted(["-s", "-c", "-f", "-R", "-B"])
 
 
 def test_the_guard_stands_until_the_flows_are_there(node: Played) -> None:
