@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from random import Random
 
+from pyconntrack.core.expectation_cache import ExternalExpectations
 from pyconntrack.core.external import ExternalCache
+from tests.core.support_expectation_wire import ftp_body
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow, random_flow
 from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table
 
@@ -224,3 +226,14 @@ def check_against(cache: ExternalCache, held: list[list[tuple[int, bytes]]]) -> 
 def all_values(cache: ExternalCache) -> list[str]:
     batch = read_table(cache.table)
     return sorted(str(batch.unpack(index)) for index in range(len(batch)))
+
+
+def test_a_second_names_expectations_become_the_firsts_too() -> None:
+    expectations = ExternalExpectations()
+    cache = ExternalCache(expectations=expectations)
+    for number, owner in ((1, LEFT), (2, RIGHT), (3, THIRD)):
+        expectations.apply(NEW, ftp_body(number), owner, 0)
+    cache.merge_owners(RIGHT, LEFT)
+    for number in (1, 2, 3):
+        expectations.apply(DESTROY, ftp_body(number), LEFT, 1)
+    assert (len(expectations), expectations.counters.destroyed) == (1, 2)

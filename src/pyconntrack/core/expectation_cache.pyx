@@ -374,6 +374,18 @@ cdef class ExternalExpectations:
         with nogil:
             self.settle(owner)
 
+    def merge_owners(self, uint8_t source, uint8_t target):
+        """`source` turns out to be another name of the node `target`, whose expectations all become."""
+        cdef uint32_t number
+        cdef slot_t *slot
+        source, target = source % EXPECTATION_OWNERS, target % EXPECTATION_OWNERS
+        with nogil:
+            for number in range(self.table.top):
+                slot = self.table.at(number)
+                if slot.flags & SLOT_EXPECTATION and slot.owner == source:
+                    slot.owner = target
+                    slot.epoch = self.epochs[target]
+
     cdef void settle(self, uint8_t owner) noexcept nogil:
         cdef uint32_t number
         cdef slot_t *slot

@@ -314,6 +314,8 @@ cdef class ExternalCache:
         if self.owners[source].sweeping:
             self.owners[source].sweeping = False
             self.sweeps -= 1
+        if self.expectations is not None:
+            self.expectations.merge_owners(source, target)
 
     cdef void give_claim(self, uint32_t number, uint8_t target) noexcept nogil:
         """The claim in this slot becomes the node `target`'s, in place of one that it has for the same flow."""
