@@ -7,7 +7,7 @@ from random import Random
 
 from pyconntrack.core.expectation_cache import ExternalExpectations
 from pyconntrack.core.external import ExternalCache
-from tests.core.support_expectation_wire import ftp_body
+from tests.core import support_expectation_wire as told
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow, random_flow
 from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table
 
@@ -232,8 +232,8 @@ def test_a_second_names_expectations_become_the_firsts_too() -> None:
     expectations = ExternalExpectations()
     cache = ExternalCache(expectations=expectations)
     for number, owner in ((1, LEFT), (2, RIGHT), (3, THIRD)):
-        expectations.apply(NEW, ftp_body(number), owner, 0)
+        expectations.apply(told.NEW, told.ftp_body(number), owner, 0)
     cache.merge_owners(RIGHT, LEFT)
     for number in (1, 2, 3):
-        expectations.apply(DESTROY, ftp_body(number), LEFT, 1)
+        expectations.apply(told.DESTROY, told.ftp_body(number), LEFT, 1)
     assert (len(expectations), expectations.counters.destroyed) == (1, 2)
