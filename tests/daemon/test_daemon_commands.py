@@ -36,8 +36,12 @@ def pair(request: pytest.FixtureRequest, field: Field) -> Iterator[Pair]:
 
 
 def notices(daemon: Conntrackd) -> list[str]:
-    """What it logged since it started, without the durations."""
-    texts = [line.split("] ", 2)[2] for line in daemon.log_file.read_text().splitlines()]
+    """The notices that it logged since it started, without the durations.
+
+    It may warn of what it said before its peer was there.
+    """
+    lines = (line.split("] ", 2) for line in daemon.log_file.read_text().splitlines())
+    texts = [text for _, severity, text in lines if severity != "[warning"]
     begin = max(i for i, text in enumerate(texts) if text.startswith("-- starting"))
     return [text.rpartition(" taken ")[0] or text for text in texts[begin + 1 :]]
 

@@ -215,7 +215,7 @@ class Pair:
     def commit(self) -> None:
         self.receiver.daemon.client("-c")
 
-    def check_commit(self, *, timeout_tolerance: int = 60, timeout_excess: int = 1) -> None:
+    def check_commit(self, *, timeout_tolerance: int = 60, timeout_excess: int = 60) -> None:
         """Commit at the receiver, whose kernel is then as the sender's was; see :func:`differences`."""
         self.commit()
         found = differences(

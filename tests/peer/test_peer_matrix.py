@@ -138,7 +138,7 @@ def bulk(pair: Pair) -> None:
 
 def commit(pair: Pair) -> None:
     """Compare the kernels attribute by attribute; the receiver's is left empty."""
-    pair.check_commit(timeout_excess=60)
+    pair.check_commit()
     pair.receiver.daemon.client("-F")
     wait_until(lambda: not len(pair.receiver.kernel()), 10.0, "an empty kernel table", pair.logs)
     pair.wait_equal()
