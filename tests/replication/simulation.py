@@ -228,7 +228,6 @@ class Simulation:
 
     def _start(self, node: Node) -> None:
         self.say(f"{node.name}: start")
-        node.address = node.name
         node.start(self.now)
         self.at(self.random.choice((0.0, 0.1, 1.5)), lambda: self._resync(node))
 
