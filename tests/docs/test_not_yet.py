@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What administrators read names nothing as not yet built: the daemon starts with all of it, without warnings."""
+"""What administrators read names nothing as not yet built: the daemon starts with all of it, not warning."""
 
 from __future__ import annotations
 
