@@ -200,6 +200,10 @@ def test_a_flush_keeps_control_messages_where_they_wait() -> None:
     assert (len(cache), cache.digest, len(cache.table)) == (0, 0, 0)
     assert cache.queue.list_resend(9) == [(1, ACK)]
     assert [(sent.flags, sent.body[3]) for sent in send_some(cache.queue, 9)] == [(NACK, 3)]
+    assert (cache.queue.controls, cache.queue.controls_kept) == (2, 2)
+    assert cache.queue.acknowledge(1, 9) == 2
+    assert (cache.queue.controls, cache.queue.controls_kept) == (0, 0)
+    assert cache.queue.push_control(ACK, 5, 6)
 
 
 def test_messages_stop_at_the_limit_and_at_full_datagrams() -> None:

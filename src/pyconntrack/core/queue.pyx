@@ -333,6 +333,7 @@ cdef class MessageQueue:
         self.table.clear()
         self.sending.head = self.sending.tail = self.resend.head = self.resend.tail = self.place = NONE
         self.sending.length = self.resend.length = 0
+        self.controls_kept = 0
         for chain, sequence, flags, held in controls:
             body = held
             number = self.table.add_unindexed(body, <uint32_t>len(held))
