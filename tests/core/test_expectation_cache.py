@@ -199,6 +199,20 @@ def test_a_new_one_stays_new_until_it_was_told() -> None:
     assert own.sent() == [(NEW, ftp_body(1))]
 
 
+def test_a_flush_takes_them_out_of_a_table_that_was_not_emptied() -> None:
+    """Where there is no internal cache, nobody empties the table."""
+    own = Own()
+    own.event(BEGUN, ftp(1), ftp(2))
+    own.sent()
+    own.event(BEGUN, ftp(3))
+    own.event(ENDED, ftp(2))
+    assert own.expectations.flushed() == 2
+    assert (len(own.expectations), own.cache.table.expectations, own.sent()) == (0, 0, [])
+    own.event(ENDED, ftp(1))
+    own.event(BEGUN, ftp(1))
+    assert (len(own.expectations), own.sent()) == (1, [(NEW, ftp_body(1))])
+
+
 def test_flows_and_expectations_are_counted_apart() -> None:
     own = Own()
     own.event(BEGUN, *(ftp(number) for number in range(500)))

@@ -251,8 +251,16 @@ cdef class InternalExpectations:
         return self.earliest != NEVER and now > self.earliest + GRACE
 
     def flushed(self):
-        """The internal cache was emptied, and with it the table. Returns how many living expectations that took."""
+        """The internal cache was emptied, and with it the table, unless it is a Bypass, whose messages stay: forget all, and tell nobody.
+
+        Returns how many living expectations that took.
+        """
         cdef uint32_t removed = self.live
+        cdef uint32_t number
+        with nogil:
+            for number in range(self.table.top if self.table.expectations else 0):
+                if self.table.at(number).flags & SLOT_EXPECTATION:
+                    self.queue.withdraw(number)
         self.counters.destroyed += removed
         self.live = 0
         self.earliest = NEVER
