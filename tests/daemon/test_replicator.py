@@ -113,6 +113,24 @@ def test_what_waits_for_a_link_goes_over_the_one_that_takes_over(ways: TwoWays) 
     asyncio.run(run())
 
 
+def test_who_still_works_when_it_has_stopped_sends_nothing(ways: TwoWays) -> None:
+    """A resync that is cut short by the daemon's end says that the cache has changed, and a commit takes events."""
+
+    async def run() -> None:
+        session = Speaker(InternalCache(), ExternalCache(), first_sequence=1, now=0.0)
+        replicator = Replicator(session, ways, lambda: None, lambda news: None)
+        ways.room = 100
+        replicator.start()
+        session.spoke = False
+        ways.sent.clear()
+        replicator.stop()
+        replicator.flush()
+        assert not ways.sent
+        assert replicator._timer is None
+
+    asyncio.run(run())
+
+
 def fill_up(end: socket.socket) -> None:
     end.setblocking(False)
     while True:

@@ -51,6 +51,7 @@ class Replicator:
         self._renewals = channel.renewals
         self._timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Handle | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to listen and to speak."""
@@ -58,10 +59,12 @@ class Replicator:
         self.flush()
 
     def stop(self) -> None:
-        """Fall silent, and close the link. Harmless a second time."""
+        """Fall silent, and close the link. Harmless a second time; flush() is harmless from then on."""
+        self._stopped = True
         for handle in (self._timer, self._more):
             if handle is not None:
                 handle.cancel()
+        self._timer = self._more = None
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
@@ -70,6 +73,8 @@ class Replicator:
 
     def flush(self) -> None:
         """Send what may go out now."""
+        if self._stopped:
+            return
         now = self._loop.time()
         self._follow_link(now)
         self._tell_news()
