@@ -114,7 +114,7 @@ def test_what_waits_for_a_link_goes_over_the_one_that_takes_over(ways: TwoWays) 
 
 
 def test_who_still_works_when_it_has_stopped_sends_nothing(ways: TwoWays) -> None:
-    """A resync that is cut short by the daemon's end says that the cache has changed, and a commit takes events."""
+    """A resync that the daemon's end cuts short still says that the cache has changed."""
 
     async def run() -> None:
         session = Speaker(InternalCache(), ExternalCache(), first_sequence=1, now=0.0)
