@@ -165,6 +165,36 @@ def test_a_flow_that_ends_without_an_event_leaves_the_cache(namespace: Namespace
         asyncio.run(run_to_an_end())
 
 
+def test_many_who_ask_for_a_resync_share_the_next_one(namespace: Namespace) -> None:
+    """Where there is no internal cache, each bulk that a peer asks for is one, and may last."""
+
+    async def run() -> None:
+        follower = KernelFollower(InternalCache(), General(), Silent(), lambda: None)
+        follower.start()
+        follower.resync_soon()
+        while not follower.resyncs:
+            await asyncio.sleep(0)
+        for _ in range(5):
+            follower.resync_soon()
+            await asyncio.sleep(0)
+        assert follower.resyncs == 1
+        while follower._tasks:
+            await asyncio.sleep(0.01)
+        assert follower.resyncs == 2
+        follower.resync_soon()
+        while follower._tasks:
+            await asyncio.sleep(0.01)
+        assert follower.resyncs == 3
+        follower.stop()
+        follower.catch_up()
+        assert follower.failures == 0
+
+    with namespace.entered():
+        with ConntrackTable() as table:
+            table.create_batch(many(3 * MANY))
+        asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
 def test_a_large_iteration_limit_does_not_hold_the_loop(namespace: Namespace) -> None:
     """Other callbacks get their turn while thousands of events wait."""
 

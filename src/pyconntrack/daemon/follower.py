@@ -101,6 +101,7 @@ class KernelFollower:
         self._reader: PacedReader | None = None
         self._resyncing = asyncio.Lock()
         self._scheduled: asyncio.TimerHandle | None = None
+        self._due = False
         self._reread: asyncio.TimerHandle | None = None
         self._reread_seconds = reread_seconds
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,6 +141,7 @@ class KernelFollower:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
+        self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -238,13 +240,14 @@ class KernelFollower:
 
     def resync_soon(self) -> None:
         """Read the kernel's table again, unless that is about to be done."""
-        if self._scheduled is None:
+        if self._scheduled is None and not self._due:
             self._resync_now()
 
     def _resync_now(self) -> None:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
+        self._due = True
         task = self._loop.create_task(self._resync_quietly())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -263,6 +266,7 @@ class KernelFollower:
         Raises ConntrackError.
         """
         async with self._resyncing:
+            self._due = False
             self.resyncs += 1
             begin = self._loop.time()
             await self._take_queued_events()
