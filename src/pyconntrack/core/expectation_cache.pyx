@@ -336,10 +336,10 @@ cdef class ExternalExpectations:
         cdef uint32_t start
         cdef uint32_t size = expectation_key(body, length, &start)
         cdef uint32_t number = self.table.find_expectation(body + start, size, self.table.hash_bytes(body + start, size))
-        if number == NONE or self.table.at(number).owner != owner or not same_master(self.table.at(number), body, length):
-            self.counters.destroy_failed += 1
+        if number == NONE:
             return
-        self.drop(number)
+        if self.table.at(number).owner == owner and same_master(self.table.at(number), body, length):
+            self.drop(number)
 
     cdef void mark(self, slot_t *slot, uint8_t state) noexcept nogil:
         if slot.told == INJECTION_WAITS:
