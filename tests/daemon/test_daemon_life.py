@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +192,24 @@ def test_log_goes_on_in_a_new_file_after_rotation(node: Node) -> None:
 
 def test_version_says_whose_it_is() -> None:
     assert "(pyconntrack)" in run_command([*OURS, "-v"]).stdout
+
+
+def test_what_is_not_sent_for_want_of_a_tcp_connection_is_told_once(field: Field) -> None:
+    """The log says that there is no connection; that messages wait for one follows, and is counted."""
+    node = field.pair("ours", "ours", "FTFW", "tcp").sender
+    node.daemon.start()
+    failures = re.compile(r" [1-9]\d* Error send")
+    clients: list[socket.socket] = []
+    try:
+        wait_until(lambda: failures.search(node.daemon.client("-s").stdout), 20.0, "a failure to send")
+        for _ in range(600):
+            clients.append(socket.socket(socket.AF_UNIX))
+            clients[-1].connect(str(node.daemon.socket))
+        wait_until(lambda: "control socket cut" in node.daemon.log(), 20.0, "a look at what goes wrong")
+        log = node.daemon.log_file.read_text().splitlines()
+        told = [line for line in log if "TCP link" in line]
+        assert len(told) == 1 and "cannot connect to 10.77.0.2" in told[0], told
+    finally:
+        for client in clients:
+            client.close()
+        assert node.daemon.terminate() == 0

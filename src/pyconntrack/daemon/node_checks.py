@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyconntrack.config import Transport
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.daemon.control import CONNECTION_LIMIT, ControlServer
@@ -33,10 +34,13 @@ _SEND_HINTS = {
 
 def checks_of_node(node: Node) -> list[Check]:
     """For a node that replicates with others."""
+    assert node.settings.sync is not None
+    over_tcp = node.settings.sync.links[0].transport is Transport.TCP
     return [
         Clocks(),
         _crowd(node.control),
-        _sending(node),
+        # What a TCP link does not send is for want of a connection, and it tells that itself.
+        *([] if over_tcp else [_sending(node)]),
         _strangers(node),
         _malformed(node),
         _old_numbers(node),
