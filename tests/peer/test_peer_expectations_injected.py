@@ -56,6 +56,10 @@ def test_kernels_expect_the_same(pair: Pair) -> None:
     # What the receiver was told is not its own.
     assert pair.receiver.daemon.client("-i", "expect").stdout == ""
     assert pair.sender.daemon.client("-e", "expect").stdout == ""
+    # Nor does it take it for its own once its caches are emptied, for that leaves the kernel as it is.
+    pair.receiver.daemon.client("-f")
+    pair.receiver.daemon.client("-R", "expect")
+    assert pair.receiver.daemon.client("-i", "expect").stdout == ""
     # The node that takes over has it from its kernel.
     pair.receiver.daemon.client("-R")
     assert len(pair.receiver.daemon.client("-i", "expect").stdout.splitlines()) == SOME

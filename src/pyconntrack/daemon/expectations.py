@@ -155,6 +155,14 @@ class Expectations:
         """The internal cache was emptied, and with it the table that the expectations stand in."""
         self.follower.flushed()
 
+    def flush_external(self) -> None:
+        """The external cache is emptied, unless there is none.
+
+        What went straight into the kernel stays there, and other nodes'.
+        """
+        if self._injector is None:
+            self.external.flush()
+
     async def flush_kernel(self) -> None:
         """`-F expect`."""
         self._reporter.notice("flushing kernel expect table")

@@ -240,7 +240,7 @@ class Node:
         if cache is not Cache.INTERNAL:
             self.external.flush()
             if self.expectations is not None:
-                self.expectations.external.flush()
+                self.expectations.flush_external()
             self.session.external_flushed()
 
     async def flush_kernel(self, table: Table | None) -> None:
