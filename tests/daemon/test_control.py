@@ -28,6 +28,7 @@ from pyconntrack.daemon.control import (
     open_control_socket,
 )
 from pyconntrack.daemon.control_client import FRAME, AnswerError, UnreachableError, request
+from pyconntrack.kernel.errors import ConntrackError
 
 DEADLINE = 20.0
 
@@ -338,13 +339,16 @@ def test_a_reader_that_leaves_ends_the_dump(path: Path) -> None:
     serve(path, test)
 
 
-def test_a_dump_that_fails_midway_is_told_to_the_client(path: Path) -> None:
+@pytest.mark.parametrize(
+    "failure", [CommandError("the cache went away"), ConntrackError(1, "the cache went away")]
+)
+def test_a_dump_that_fails_midway_is_told_to_the_client(path: Path, failure: Exception) -> None:
     async def test(served: Served) -> None:
         async def broken(
             cache: Cache, table: Table, xml: bool, *, whose: bool = False
         ) -> AsyncIterator[bytes]:
             yield b"one\n"
-            raise CommandError("the cache went away")
+            raise failure
 
         served.commands.dump = broken  # type: ignore[method-assign]
         out = io.BytesIO()

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from pyconntrack.daemon.control_client import DATA, DONE, FAILED, FRAME, REQUEST_LIMIT
 from pyconntrack.daemon.statistics import OWN_SUBJECTS, SUBJECTS
+from pyconntrack.kernel.errors import ConntrackError
 
 CONNECTION_LIMIT = 512
 """More than are accepted in the few turns of the event loop until a request that was sent is read."""
@@ -305,7 +306,7 @@ class ControlServer:
         except UnknownRequestError as error:
             self.unknown_requests += 1
             await connection.send(FAILED, str(error).encode())
-        except CommandError as error:
+        except (CommandError, ConntrackError) as error:
             await connection.send(FAILED, str(error).encode())
         except (OSError, TimeoutError):
             raise

@@ -42,7 +42,7 @@ class KernelCommands:
         self._reporter.notice("resync with master conntrack table")
         try:
             await self._follower.resync()
-        except ConntrackError as error:
+        except OSError as error:
             raise CommandError(f"resync with the kernel table failed: {error}") from error
 
 
