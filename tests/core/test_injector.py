@@ -366,8 +366,25 @@ def test_what_the_kernel_refuses_is_counted(standby: Standby) -> None:
     assert sum(standby.injector.failures.values()) == 2
 
 
+def test_what_the_kernel_does_not_answer_is_counted_too(standby: Standby) -> None:
+    """With no room for the answers nobody knows what became of the requests, however often they are made."""
+    standby.requests.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    standby.take(*((NEW, tcp(port)) for port in range(1, 17)))
+    counters = standby.injector.counters
+    assert counters.created + counters.updated + counters.create_failed + counters.update_failed == 16
+    assert standby.injector.failures.keys() == {errno.ENOBUFS}
+
+
 def test_malformed_messages_are_passed_over(standby: Standby) -> None:
     datagram = message(NEW, 0, 0, b"\0\5\0\0x") + message(NEW, 0, 1, flow_body(tcp(1), 60))
     datagram += message(NEW, 0, 2, struct.pack(">HH", 12, 0))
     assert standby.injector.apply_run(datagram, 0, 0, True, 0, NOW) == len(datagram)
     assert (standby.injector.malformed, standby.ports) == (2, {1})
+
+
+def test_what_is_not_open_takes_nothing() -> None:
+    injector = Injector()
+    datagram = message(NEW, 0, 0, flow_body(tcp(1), 60))
+    assert injector.apply_run(datagram, 0, 0, True, 0, NOW) == len(datagram)
+    injector.retry(NOW)
+    assert injector.failures == {}

@@ -145,6 +145,10 @@ cdef class Injector(ExternalCache):
         """Put what is read ahead into the kernel; of two messages about one flow, the first is through before the second begins."""
         cdef uint32_t first = 0
         cdef uint32_t i, j
+        if self.batch is None:
+            # Not open: there is no kernel.
+            self.read_ahead = 0
+            return
         for i in range(self.read_ahead):
             flow_key(&self.flows[i], &self.keys[i])
             if self.waiting.count:
@@ -175,6 +179,16 @@ cdef class Injector(ExternalCache):
                 if self.steps[i] != STEP_DONE:
                     self.judge(i, self.batch.error_at(self.positions[i]), now)
                     more = more or self.steps[i] != STEP_DONE
+        self.give_up(first, end, ENOBUFS)
+
+    cdef void give_up(self, uint32_t first, uint32_t end, int code) noexcept nogil:
+        """Whatever is not done yet has failed, but for the mere question about a flow that is there."""
+        cdef uint32_t i
+        for i in range(first, end):
+            if self.steps[i] == STEP_ASK:
+                self.steps[i] = STEP_DONE
+            elif self.steps[i] != STEP_DONE:
+                self.fail(i, code)
 
     cdef void begin(self, uint32_t i, uint32_t now) noexcept nogil:
         """The first step for a message."""
@@ -222,9 +236,7 @@ cdef class Injector(ExternalCache):
                 self.ask(i)
         code = self.batch.transmit(self.receiver.fd)
         if code < 0:
-            for i in range(first, end):
-                if self.steps[i] != STEP_DONE:
-                    self.fail(i, -code)
+            self.give_up(first, end, -code)
             return False
         self.hear(first, end, now)
         return True
