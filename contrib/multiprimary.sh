@@ -21,7 +21,7 @@ fi
 : "${CLUSTER_INTERFACES:=eth1 eth2}"
 : "${CLUSTER_FAMILIES:=ipv4 ipv6}"
 : "${CLUSTER_EXEMPT:=}"
-: "${FAILOVER_LOCK:=/run/lock/conntrackd-failover.lock}"
+: "${FAILOVER_LOCK:=/run/conntrackd/failover.lock}"
 : "${LOGGER:=logger -t conntrackd-failover}"
 own_directory=$(dirname "$(readlink -f "$0")")
 
@@ -50,7 +50,7 @@ role() {
 
 # As in primary-backup.sh, for each share: of changes that come close together the newest is what stays.
 take_turn() {
-    (: >>"$FAILOVER_LOCK") 2>/dev/null || return 0
+    (umask 077 && mkdir -p "${FAILOVER_LOCK%/*}" && : >>"$FAILOVER_LOCK") 2>/dev/null || return 0
     echo $$ >"$FAILOVER_LOCK.$1"
     exec 9>>"$FAILOVER_LOCK"
     flock 9

@@ -15,7 +15,7 @@ fi
 : "${CONNTRACKD_BIN:=/usr/sbin/conntrackd}"
 : "${CONNTRACKD_CONFIG:=/etc/conntrackd/conntrackd.conf}"
 : "${CONNTRACKD_LOCK:=/var/lock/conntrack.lock}"
-: "${FAILOVER_LOCK:=/run/lock/conntrackd-failover.lock}"
+: "${FAILOVER_LOCK:=/run/conntrackd/failover.lock}"
 : "${GUARD:=yes}"
 : "${GUARD_SECONDS:=60}"
 : "${LOGGER:=logger -t conntrackd-failover}"
@@ -150,7 +150,7 @@ without_flows() {
 # comes to its turn after a newer one began has no more to say, but that a backup has a daemon.
 take_turn() {
     [ -z "${FAILOVER_TURN:-}" ] || return 0
-    (: >>"$FAILOVER_LOCK") 2>/dev/null || return 0
+    (umask 077 && mkdir -p "${FAILOVER_LOCK%/*}" && : >>"$FAILOVER_LOCK") 2>/dev/null || return 0
     echo $$ >"$FAILOVER_LOCK.newest"
     exec 9>>"$FAILOVER_LOCK"
     flock 9

@@ -173,9 +173,9 @@ def test_shellcheck() -> None:
     shellcheck = shutil.which("shellcheck")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    scripts = [str(path) for path in CONTRIB.iterdir() if path.suffix in (".sh", ".conf")]
+    scripts = [str(path) for path in CONTRIB.rglob("*") if path.suffix in (".sh", ".init")]
     done = subprocess.run(
-        [shellcheck, "-x", *(path for path in scripts if path.endswith(".sh"))],
+        [shellcheck, "-x", *scripts],
         cwd=CONTRIB.parent,
         capture_output=True,
         text=True,
