@@ -37,6 +37,10 @@ class Peer:
     node: int = 0
     former: int = 0
     """Its `node` before it last started."""
+    renamed_at: float = 0.0
+    """When its `node` became another one."""
+    nameless: int = 0
+    """Seconds in which it was heard since it last said its `node`."""
     expected: int | None = None
     followed_from: int = 0
     """Where the numbers begin that arrived without a hole."""

@@ -29,7 +29,12 @@ BULK_SLOTS = 50_000
 # A node of which nothing was heard for so many seconds is silent; one that did not answer is not waited for.
 SILENCE = 5.0
 # A node that was silent for so many seconds, and all of whose flows others have taken over, has none left.
+# One that has none is forgotten.
 OBLIVION = 3600.0
+# Seconds for which a process that has ended may still be heard, from messages under way.
+LATE = 1.0
+# Addresses that are remembered of one node: more than it has links.
+NAMES_MAX = 8
 # Seconds from one question for all, after a connection ended, to the next one; twice as many each time, until
 # no connection has ended for a while.
 RENEWAL_PAUSE = 2.0
@@ -141,14 +146,15 @@ class Session(abc.ABC):
 
         None where the message is to be passed over: a late one of a process that has ended.
         """
+        peer.nameless = 0
         if node == peer.node or node == 0:
             return peer
-        if node in (peer.former, self.node_id):
+        if node == self.node_id or (node == peer.former and now - peer.renamed_at < LATE):
             return None
         known = next((other for other in self.peers.values() if other.node == node), None)
         if known is None:
             restarted = peer.node != 0
-            peer.former, peer.node = peer.node, node
+            peer.former, peer.node, peer.renamed_at = peer.node, node, now
             if restarted:
                 self._restarted(peer, sequence)
             self._met(peer, now)
@@ -161,6 +167,10 @@ class Session(abc.ABC):
             self.peers[f"{self._sender}, id={peer.node:08x}"] = peer
         self.peers[self._sender] = known
         known.last_heard = now
+        known.nameless = 0
+        names = [name for name, other in self.peers.items() if other is known and name != self._sender]
+        for name in names[:-NAMES_MAX]:
+            del self.peers[name]
         return known
 
     def _merge(self, source: Peer, target: Peer) -> None:
@@ -190,6 +200,7 @@ class Session(abc.ABC):
             self._alive_due = True
             self._identity_due = True
             self._listen_for_silence(now)
+            self._listen_for_names(now)
             self._ask_after_renewal(now)
             self._tick(now)
 
@@ -200,9 +211,18 @@ class Session(abc.ABC):
                 peer.silent = not peer.silent
                 self.external.set_silent(peer.owner, peer.silent)
             claims = self.external.count_of(peer.owner)
-            if silence > OBLIVION and claims and claims == self.external.beneath_of(peer.owner):
+            if silence > OBLIVION and claims == self.external.beneath_of(peer.owner):
                 self.external.begin_resync(peer.owner)
                 self.external.settle(peer.owner, 0, 0)
+                if not claims:
+                    self._forget(peer)
+
+    def _listen_for_names(self, now: float) -> None:
+        """One that no longer says who it is, which a node of ours does each second, is a C node by now."""
+        for peer in self.nodes:
+            peer.nameless += now - peer.last_heard < 2 * TICK
+            if peer.node and peer.nameless > SILENCE / TICK:
+                peer.node, peer.says_digest = 0, False
 
     @abc.abstractmethod
     def _tick(self, now: float) -> None:
