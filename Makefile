@@ -11,14 +11,15 @@ SOURCES := $(wildcard src/pyconntrack/core/*.pyx src/pyconntrack/core/*.pxd)
 INSTALLED := $(VENV)/installed
 FOR_TESTS := $(VENV)/test-packages
 FOR_LINT := $(VENV)/lint-packages
+FOR_DOCS := $(VENV)/docs-packages
 
 BUILD_TOOLS := gcc:gcc "$(PYTHON) -c 'import ensurepip, venv':python3-venv" \
 	"$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path(\"include\") + \"/Python.h\")':python3-dev"
 NETWORK_TOOLS := ip:iproute2 nft:nftables unshare:util-linux
 TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables nfct:nfct \
-	keepalived:keepalived vsftpd:vsftpd groff:groff-base zsh:zsh shellcheck:shellcheck
+	keepalived:keepalived vsftpd:vsftpd curl:curl groff:groff-base zsh:zsh shellcheck:shellcheck
 
-.PHONY: install demo test lint bench simulate fuzz clean
+.PHONY: install demo test lint bench docs simulate fuzz clean
 
 install: $(INSTALLED)
 
@@ -32,7 +33,11 @@ $(INSTALLED): $(VENV)/bin/python pyproject.toml $(SOURCES)
 	@touch $@
 
 $(FOR_TESTS): $(INSTALLED)
-	$(VENV)/bin/python scripts/requirements test | $(VENV)/bin/python -m pip install -q -r /dev/stdin
+	$(VENV)/bin/python scripts/requirements test docs | $(VENV)/bin/python -m pip install -q -r /dev/stdin
+	@touch $@
+
+$(FOR_DOCS): $(INSTALLED)
+	$(VENV)/bin/python scripts/requirements docs | $(VENV)/bin/python -m pip install -q -r /dev/stdin
 	@touch $@
 
 $(FOR_LINT): $(INSTALLED)
@@ -53,6 +58,11 @@ simulate: $(FOR_TESTS)
 
 fuzz: $(FOR_TESTS)
 	$(VENV)/bin/python -m fuzz --count $(COUNT)
+
+# Strict: a link that leads nowhere fails.
+docs: $(FOR_DOCS)
+	$(VENV)/bin/python -m sphinx -q -E -W --keep-going docs build/site
+	@echo "build/site/index.html"
 
 lint: $(FOR_LINT)
 	$(VENV)/bin/ruff check .
