@@ -11,6 +11,7 @@ unheard cannot be told, for nobody remembers it.
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from pyconntrack.core.identity_set cimport identity
 from pyconntrack.core.overlay cimport every_events_fields, fields_of, lay_over, protocol_state_fields, told_by
 from pyconntrack.core.record cimport *
 from pyconntrack.core.standby_cache cimport StandbyCache
@@ -25,8 +26,7 @@ cdef class Bypass(StandbyCache):
     cdef readonly uint64_t changed
     cdef readonly uint64_t ended_flows
 
-    def __init__(self, **arguments):
-        StandbyCache.__init__(self, **arguments)
+    def __cinit__(self, **_):
         self.queue.forgets = True
 
     cdef void apply(self, flow_t *event, uint32_t hash, uint32_t now) noexcept nogil:
@@ -91,7 +91,7 @@ cdef class Bypass(StandbyCache):
         flow_key(event, &key)
         number = self.table.find(&key, hash)
         if self.resyncing:
-            self.ended.add(<uint64_t>hash << 32 | event.id)
+            self.ended.add(identity(hash, event.id))
         if number == NONE:
             number = self.insert(NONE, event, hash, now)
             if number != NONE:
@@ -105,7 +105,7 @@ cdef class Bypass(StandbyCache):
         cdef flow_t known
         cdef key_t key
         cdef uint32_t number
-        cdef uint64_t name = <uint64_t>hash << 32 | flow.id
+        cdef uint64_t name = identity(hash, flow.id)
         if self.lent.has(name):
             self.named.add(name)
             return

@@ -18,7 +18,7 @@ from libc.string cimport memcmp, memcpy
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.filter cimport EventFilter
-from pyconntrack.core.identity_set cimport IdentitySet
+from pyconntrack.core.identity_set cimport IdentitySet, identity
 from pyconntrack.core.kernel_codec cimport DECODE_NOT_A_FLOW, decode_flow
 from pyconntrack.core.netlink_receiver cimport NetlinkReceiver
 from pyconntrack.core.overlay cimport *
@@ -397,7 +397,3 @@ cdef class InternalCache:
         self.unheard = 0
         self.digest = 0
         return removed
-
-
-cdef uint64_t identity(uint32_t hash, uint32_t id_) noexcept nogil:
-    return (<uint64_t>hash << 32) | id_

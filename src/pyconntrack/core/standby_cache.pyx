@@ -19,7 +19,7 @@ is not told to the peers unless they ask, until an event of a packet says that i
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from pyconntrack.core.batch cimport FlowBatch
-from pyconntrack.core.identity_set cimport IdentitySet
+from pyconntrack.core.identity_set cimport IdentitySet, identity
 from pyconntrack.core.internal cimport InternalCache
 from pyconntrack.core.record cimport *
 from pyconntrack.core.table cimport *
@@ -34,7 +34,7 @@ cdef enum:
 cdef class StandbyCache(InternalCache):
     """An InternalCache beside which the flows of peers are put into the kernel, by an Injector: it sets `port`, its socket's port id."""
 
-    def __init__(self, **_):
+    def __cinit__(self, **_):
         self.lent = IdentitySet()
         self.named = IdentitySet()
         self.incomplete = FlowBatch()
@@ -181,7 +181,3 @@ cdef class StandbyCache(InternalCache):
         """As InternalCache does. What is lent stays lent."""
         self.settled = False
         return InternalCache.flush(self)
-
-
-cdef inline uint64_t identity(uint32_t hash, uint32_t id_) noexcept nogil:
-    return (<uint64_t>hash << 32) | id_
