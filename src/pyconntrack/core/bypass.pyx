@@ -41,6 +41,7 @@ cdef class Bypass(StandbyCache):
         normalise(event)
         if event.event == EVENT_DESTROY:
             self.ended_flows += 1
+            self.count_traffic(event)
             self.tell_end(event, hash, now)
         else:
             if event.event == EVENT_NEW:

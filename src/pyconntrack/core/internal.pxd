@@ -20,6 +20,8 @@ cdef class InternalCache:
     cdef readonly uint64_t filtered        # events that the filter kept out
     cdef readonly uint64_t malformed       # netlink messages that could not be read
     cdef readonly bint resyncing
+    cdef readonly uint64_t traffic_bytes   # of flows that ended, both directions, where the kernel counts
+    cdef readonly uint64_t traffic_packets
     cdef readonly uint32_t unheard         # entries of which no event has told yet
     cdef uint16_t epoch
     cdef uint32_t swept                    # slots that the sweep has looked at
@@ -42,4 +44,5 @@ cdef class InternalCache:
     cdef void refresh(self, uint32_t number, flow_t *flow, uint32_t now) noexcept nogil
     cdef void change(self, uint32_t number, const flow_t *flow, uint32_t now) noexcept nogil
     cdef void kill(self, uint32_t number) noexcept nogil
+    cdef void count_traffic(self, const flow_t *ended) noexcept nogil
     cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil

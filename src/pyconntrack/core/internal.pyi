@@ -16,6 +16,8 @@ class InternalCache:
     malformed: int
     resyncing: bool
     unheard: int
+    traffic_bytes: int
+    traffic_packets: int
     def __init__(
         self,
         *,

@@ -70,6 +70,7 @@ cdef class InternalCache:
             if self.resyncing:
                 self.ended.add(identity(hash, event.id))
             if same:
+                self.count_traffic(event)
                 self.kill(number)
             return
         if self.filter is not None and not self.filter.accepts(event):
@@ -241,6 +242,11 @@ cdef class InternalCache:
             return
         slot.flags |= SLOT_DEAD
         self.queue.push(number, TYPE_FLOW_DESTROY)
+
+    cdef void count_traffic(self, const flow_t *ended) noexcept nogil:
+        """Add what went over a flow, as its end tells with net.netfilter.nf_conntrack_acct."""
+        self.traffic_bytes += ended.bytes_original + ended.bytes_reply
+        self.traffic_packets += ended.packets_original + ended.packets_reply
 
     cdef uint32_t walk(self, const uint8_t *data, uint32_t size, bint dump, uint32_t now) noexcept nogil:
         """Read every netlink message of a datagram, and take what makes a group. Returns how many were flows."""

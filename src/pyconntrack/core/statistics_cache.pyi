@@ -6,6 +6,4 @@ STAMP_LENGTH: int
 class StatisticsCache(InternalCache):
     lines: bool
     lost: int
-    traffic_bytes: int
-    traffic_packets: int
     def take_lines(self) -> bytes: ...

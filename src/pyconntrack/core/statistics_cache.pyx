@@ -36,8 +36,6 @@ cdef class StatisticsCache(InternalCache):
     cdef time_t stamped
     cdef char[64] stamp
     cdef readonly uint64_t lost        # lines that there was no memory for
-    cdef readonly uint64_t traffic_bytes       # of the flows that ended, both directions, where the kernel counts
-    cdef readonly uint64_t traffic_packets
 
     def __init__(self, **_):
         self.lines = True
@@ -72,6 +70,10 @@ cdef class StatisticsCache(InternalCache):
                 self.tell(number)
         return InternalCache.insert(self, number, flow, hash, now)
 
+    cdef void count_traffic(self, const flow_t *ended) noexcept nogil:
+        # What has a line is counted with it.
+        pass
+
     cdef void tell_end(self) noexcept nogil:
         """The flow of the destroy event at hand has ended. As the C daemon does, the filter is asked once more."""
         if self.filter is not None and not self.filter.accepts(self.ending):
@@ -89,8 +91,7 @@ cdef class StatisticsCache(InternalCache):
     cdef void write(self, const flow_t *flow) noexcept nogil:
         """A line: when, and what `conntrack -L` shows of the flow, without the timeout."""
         cdef time_t now
-        self.traffic_bytes += flow.bytes_original + flow.bytes_reply
-        self.traffic_packets += flow.packets_original + flow.packets_reply
+        InternalCache.count_traffic(self, flow)
         if not self.lines:
             return
         if not self.make_room():

@@ -55,6 +55,8 @@ def measure(node: Node, uptime: int, now: float) -> Statistics:
         external=_external(node),
         expect_internal=_internal_expectations(node.expectations),
         expect_external=_external_expectations(node.expectations),
+        traffic_bytes=node.internal.traffic_bytes,
+        traffic_packets=node.internal.traffic_packets,
         network=_network(node),
         links=[_link(state) for state in node.links.links],
         nodes=_nodes(node.session, now),
