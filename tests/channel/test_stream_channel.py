@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import random
+import resource
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -441,10 +443,11 @@ def _refused(connecting: socket.socket) -> bool:
     return connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
-def test_nothing_leaks(place: Namespace) -> None:
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
+
+def test_nothing_leaks(place: Namespace) -> None:
     before = descriptors()
     with peer_of() as peer:
         for _ in range(3):
@@ -460,5 +463,36 @@ def test_nothing_leaks(place: Namespace) -> None:
     with pytest.raises(LinkMissingError, match="there is no interface nothing0"):
         StreamChannel(link_to(interface="nothing0"))
     with opened(link_to()), pytest.raises(ChannelError, match=f"port {PORT} is in use"):
+        StreamChannel(link_to())
+    assert descriptors() == before
+
+
+def test_without_a_descriptor_left_a_connection_waits_and_that_is_told_once(place: Namespace) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with peer_of() as peer, opened(link_to()) as channel:
+        attend_until(channel, lambda: channel.traffic.client_connected, "a connection")
+        texts(channel)
+        waiting = peer.connect()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+            for _ in range(3):
+                channel.receive()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        told = texts(channel)
+        assert told == ["a connection waits and cannot be taken: Too many open files"]
+        waiting.send(alives(1, 1))
+        assert receive(channel, 8) == alives(1, 1)
+
+
+def test_where_descriptors_run_out_none_is_left_open(
+    place: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = descriptors()
+    monkeypatch.setattr(os, "eventfd", refuse)
+    with pytest.raises(ChannelError, match="Too many open files"):
         StreamChannel(link_to())
     assert descriptors() == before

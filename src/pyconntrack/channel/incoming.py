@@ -8,6 +8,7 @@ what had arrived by the older one is taken first.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -58,6 +59,7 @@ class Incoming:
         self._connection: socket.socket | None = None
         self._successor_waits = 0
         self._strangers: set[str] = set()
+        self._complaint = 0
         self._listener = self._listen()
         events.register(self._listener, select.EPOLLIN)
 
@@ -119,8 +121,10 @@ class Incoming:
         for number in range(_ACCEPTED_AT_ONCE):
             try:
                 connection, (source, *_) = self._listener.accept()
-            except OSError:
+            except OSError as error:
+                self._complain(error.errno or 0)
                 return number
+            self._complaint = 0
             address = source.partition("%")[0]
             if ip_address(address) == self._link.peer:
                 self._take(connection, address)
@@ -141,6 +145,12 @@ class Incoming:
         self._traffic.server_connected = True
         self._events.register(connection, select.EPOLLIN)
         self._tell(f"{address} is connected to this node", False)
+
+    def _complain(self, failure: int) -> None:
+        """A connection waits, and cannot be taken: it is tried again and again, and told once."""
+        if failure not in (errno.EAGAIN, errno.ECONNABORTED, self._complaint):
+            self._complaint = failure
+            self._tell(f"a connection waits and cannot be taken: {os.strerror(failure)}", True)
 
     def _refuse(self, address: str) -> None:
         self._traffic.strangers += 1

@@ -26,6 +26,7 @@ from pyconntrack.channel.channel import (
 from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
 from pyconntrack.channel.link_choice import Change, LinkChoice, Reason
 from pyconntrack.channel.link_monitor import InterfaceChange, LinkMonitor
+from pyconntrack.channel.log_lines import LogLines
 from pyconntrack.channel.node_names import NodeNames
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import Datagrams
@@ -79,7 +80,8 @@ class DedicatedLinks:
     ) -> None:
         self.warnings: list[str] = []
         self._open_link = open_link
-        self._news: list[News] = []
+        self._news = LogLines()
+        self._tell = self._news.tell
         self._members = [_Member(link) for link in links]
         # Of one peer, all links lead to the same node, whichever address it has there.
         self._peer = next((str(link.peer) for link in links if link.default and link.peer is not None), None)
@@ -150,14 +152,11 @@ class DedicatedLinks:
 
     def news(self) -> list[News]:
         """What happened to the links, and what happened on the one in use."""
-        told, self._news = self._news, []
+        told = self._news.take()
         for member in self._members:
             if member.channel is not None:
                 told += member.channel.news()
         return told
-
-    def _tell(self, text: str, trouble: bool = False) -> None:
-        self._news.append(News(text, trouble))
 
     def fileno(self) -> int:
         return -1 if self._closed else self._epoll.fileno()

@@ -61,7 +61,11 @@ class Outgoing:
         self._rest = b""
         self._full = False
         self._timer = Timer()
-        self._gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._gate = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError:
+            self._timer.close()
+            raise
         events.register(self._timer.fileno(), select.EPOLLIN)
         self._connect()
 

@@ -19,6 +19,7 @@ import time
 
 from pyconntrack.channel.channel import ChannelError, News, Traffic
 from pyconntrack.channel.incoming import Incoming
+from pyconntrack.channel.log_lines import LogLines
 from pyconntrack.channel.outgoing import Outgoing
 from pyconntrack.channel.sockets import link_name, link_payload
 from pyconntrack.channel.timer import Timer
@@ -32,9 +33,6 @@ _IPV6_HEADERS = 60
 _LOOK_SECONDS = 1.0
 # Seconds for which the other connection is waited for, once the one is there, to tell of both together.
 _BOTH_SECONDS = 1.0
-# Lines for the log that are told in a row, and seconds for each more: who connects in a loop fills no disk.
-_TOLD_IN_A_ROW = 20
-_SECONDS_PER_LINE = 5.0
 
 
 class StreamChannel:
@@ -51,9 +49,7 @@ class StreamChannel:
         self._sender = str(link.peer)
         self._index = socket.if_nametoindex(link.interface)
         self._next_look = 0.0
-        self._news: list[News] = []
-        self._lines_left = float(_TOLD_IN_A_ROW)
-        self._last_line = time.monotonic()
+        self._news = LogLines()
         self._connections_told = 0
         self._losses_told = 0
         self._waiting = False
@@ -83,8 +79,7 @@ class StreamChannel:
 
     def news(self) -> list[News]:
         """Connections made and lost, and strangers refused."""
-        told, self._news = self._news, []
-        return told
+        return self._news.take()
 
     def close(self) -> None:
         """Close all connections. Harmless a second time."""
@@ -193,10 +188,4 @@ class StreamChannel:
             self.renewals += 1
 
     def _tell(self, text: str, trouble: bool) -> None:
-        now = time.monotonic()
-        self._lines_left += (now - self._last_line) / _SECONDS_PER_LINE
-        self._lines_left = min(self._lines_left, _TOLD_IN_A_ROW)
-        self._last_line = now
-        if self._lines_left >= 1:
-            self._lines_left -= 1
-            self._news.append(News(f"{self.name}: {text}", trouble))
+        self._news.tell(f"{self.name}: {text}", trouble)
