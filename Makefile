@@ -17,7 +17,8 @@ BUILD_TOOLS := gcc:gcc "$(PYTHON) -c 'import ensurepip, venv':python3-venv" \
 	"$(PYTHON) -c 'import os, sysconfig; os.stat(sysconfig.get_path(\"include\") + \"/Python.h\")':python3-dev"
 NETWORK_TOOLS := ip:iproute2 nft:nftables unshare:util-linux
 TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables nfct:nfct \
-	keepalived:keepalived vsftpd:vsftpd curl:curl groff:groff-base zsh:zsh shellcheck:shellcheck
+	keepalived:keepalived vsftpd:vsftpd ping:iputils-ping groff:groff-base zsh:zsh shellcheck:shellcheck \
+	logrotate:logrotate strace:strace systemd-analyze:systemd
 
 .PHONY: install demo test lint bench docs simulate fuzz clean
 

@@ -21,7 +21,7 @@ PAGES = sorted(MANUAL.glob("*.md"))
 _SCENE = re.compile(r"<!-- scene: (\S+) -->")
 _STEP = re.compile(
     r"(?:<!-- (?P<remark>file|not run): (?P<words>[^>]*?) -->\n\n?)?"
-    r"^```(?P<kind>[\w.+-]*)\n(?P<text>.*?)^```$",
+    r"^```(?P<kind>[\w.+{}-]*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _PROMPT = re.compile(r"^(?P<host>[a-z][a-z0-9]*)?[#$] (?P<command>.*)$")

@@ -45,7 +45,6 @@ def nodes(bed: Testbed, count: int) -> Scene:
     _join(switches["inside"], ends[0], "eth0", "10.0.1.10/24")
     _join(switches["outside"], ends[1], "eth0", "192.0.2.10/24")
     ends[0].ip("route", "add", "default", "via", "10.0.1.1")
-    ends[1].ip("route", "add", "default", "via", "192.0.2.1")
     return {space.label: Host(space) for space in (*spaces, *ends)}
 
 
@@ -74,9 +73,25 @@ def prepared(bed: Testbed, count: int) -> Scene:
     return scene
 
 
+def linked(bed: Testbed) -> Scene:
+    """Two firewalls of which each has conntrackd running by the first configuration of modes.md."""
+    scene = nodes(bed, 2)
+    step = next(step for step in read_page("modes").steps if step.remark == "file")
+    *hosts, path = step.words.split()
+    for name in hosts:
+        text = step.text
+        if name == "fw2":
+            text = text.replace("31.0.1 ", "31.0.x ").replace("31.0.2 ", "31.0.1 ").replace("31.0.x ", "31.0.2 ")
+        scene[name].write(path, text)
+        status, said = scene[name].run("conntrackd -d")
+        assert status == 0, said
+    return scene
+
+
 SCENES: dict[str, Callable[[Testbed], Scene]] = {
     "machine": machine,
     "pair": lambda bed: nodes(bed, 2),
+    "link": linked,
     "firewalls": lambda bed: prepared(bed, 2),
     "three": lambda bed: nodes(bed, 3),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,9 @@ ASKS = re.compile(
     r"^(ip netns exec \S+ )?(conntrackd (-C \S+ )?-[siex]\b|conntrack -[LC]\b|cat |grep |tail |ss |ip |nft list )"
 )
 """Commands that change nothing. What they show may take a moment to be so: they are given again."""
+
+# proc(5): the protocol is NETLINK_NETFILTER, and there are groups.
+LISTENS = "awk '$2 == 12 && $4 != \"00000000\" { found = 1 } END { exit !found }' /proc/net/netlink"
 
 READ_ONLY_KINDS = {"text", "json", "sh", "ini"}
 """Blocks that show something to be read."""
@@ -42,6 +46,8 @@ def carry_out(page: Page, command: Command, scene: Scene, *, may_fail: bool) -> 
         wait_until(as_shown, 20.0, where, lambda: said)
     else:
         assert as_shown(), f"{where}\nprinted:\n{said}"
+    if "conntrack -E" in command.text:
+        wait_until(lambda: host.run(LISTENS)[0] == 0, 20.0, f"{where} to listen")
 
 
 def _lines(text: str) -> str:
@@ -83,7 +89,14 @@ def test_the_page(name: str, bed: Testbed) -> None:
 def test_all_blocks_are_of_a_known_kind(name: str) -> None:
     """Else there might be commands in them that nobody carries out."""
     kinds = {step.kind for step in read_page(name).steps if step.remark != "file"}
-    assert kinds <= READ_ONLY_KINDS | {"console", "conntrackd.conf", "python", "toctree"}
+    assert kinds <= READ_ONLY_KINDS | {"console", "conntrackd.conf", "python", "{eval-rst}"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_block_is_found(path: Path) -> None:
+    """An indented one would be passed over."""
+    fences = re.findall(r"^\s*```", path.read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len(read_page(path.stem).steps)
 
 
 def test_few_commands_are_not_carried_out() -> None:
