@@ -49,7 +49,7 @@ def test_groff_has_no_complaint(page: Path) -> None:
 def test_every_option_is_in_the_manual() -> None:
     page = plain(COMMAND.read_text())
     options = re.findall(r"^  (--?\w+)", USAGE, re.MULTILINE)
-    assert len(options) == 17
+    assert len(options) == 18
     entries = [
         line
         for entry in re.findall(r"^\.TP(?: \d+)?\n(.*)$", page, re.MULTILINE)

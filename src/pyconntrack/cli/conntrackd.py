@@ -49,6 +49,10 @@ def _act(options: Options) -> int:
             return 0
         case "check":
             return _check(options.config)
+        case "doctor":
+            from pyconntrack.cli.doctor.examination import doctor
+
+            return doctor(options.config)
         case "request":
             return _request(options)
     loaded = _load(options.config)

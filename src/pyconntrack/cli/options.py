@@ -15,6 +15,7 @@ Commands and options of the daemon:
   -d, run in the background
   -C [file], the configuration, /etc/conntrackd/conntrackd.conf otherwise
   --check, check the configuration and exit
+  --doctor (or doctor), look at this machine, and say what to do
   -v, show the version
   -h, show this help
 
@@ -74,7 +75,7 @@ class Options:
     def __init__(self) -> None:
         self.config = DEFAULT_CONFIG
         self.action = "run"
-        """run, request, check, version or help."""
+        """run, request, check, doctor, version or help."""
         self.background = False
         self.command = ""
         """The request to the daemon, without the form of a dump."""
@@ -112,7 +113,7 @@ def parse_options(arguments: list[str]) -> Options:
 
 def _command(options: Options, option: str, words: list[str]) -> None:
     request, known = _COMMANDS[option]
-    if options.action == "check" or options.background:
+    if options.action in ("check", "doctor") or options.background:
         raise UsageError("Invalid parameters", usage=True, status=1)
     options.action, options.command, options.xml = "request", request, False
     if known and words and not words[-1].startswith("-"):
@@ -134,10 +135,10 @@ def _switch(options: Options, word: str) -> bool:
         if options.action != "run":
             raise invalid
         options.background = True
-    elif word == "--check":
+    elif word in ("--check", "--doctor", "doctor"):
         if options.action == "request" or options.background:
             raise invalid
-        options.action = "check"
+        options.action = word.lstrip("-")
     elif word in ("-v", "--version"):
         options.action = "version"
     elif word in ("-h", "--help"):
