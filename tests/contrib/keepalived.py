@@ -35,7 +35,7 @@ class Keepalived:
         base = self.namespace.directory / self.namespace.label
         self.configuration = base.with_suffix(".keepalived")
         self._pid_files = (base.with_suffix(".pid"), base.with_suffix(".vrrp"))
-        self.roles = base.with_suffix(".roles")
+        self.roles, self.done = base.with_suffix(".roles"), base.with_suffix(".done")
         text = (CONTRIB / "keepalived" / example).read_text()
         for old, new in {
             # The test bed's directories are not only root's.
@@ -54,7 +54,8 @@ class Keepalived:
         path = base.with_suffix(".notify")
         settings = "".join(f"export {name}='{value}'\n" for name, value in scripts.environment().items())
         path.write_text(
-            f'#!/bin/sh\n{settings}echo "$*" >>{self.roles}\nscript=$1\nshift\nexec {CONTRIB}/$script "$@"\n'
+            f'#!/bin/sh\n{settings}words=$*\necho "$words" >>{self.roles}\nscript=$1\nshift\n'
+            f'{CONTRIB}/$script "$@"\nstatus=$?\necho "$words" >>{self.done}\nexit $status\n'
         )
         path.chmod(0o755)
         return path
@@ -63,6 +64,9 @@ class Keepalived:
         """As a reboot does with /run."""
         for path in self._pid_files:
             path.unlink(missing_ok=True)
+        if self.roles.exists():
+            # What ran then will not come to its end.
+            self.done.write_text(self.roles.read_text())
 
     def start(self) -> None:
         parent, child = map(str, self._pid_files)
@@ -89,6 +93,11 @@ class Keepalived:
     def noted(self) -> list[str]:
         """Each call of a script so far."""
         return self.roles.read_text().splitlines() if self.roles.exists() else []
+
+    def idle(self) -> bool:
+        """Whether every script that it has called is through."""
+        done = self.done.read_text().splitlines() if self.done.exists() else []
+        return len(done) == len(self.noted())
 
     def log(self) -> str:
         return self.process.output()
