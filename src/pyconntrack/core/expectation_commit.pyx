@@ -181,6 +181,7 @@ cdef class ExpectationInjector(ExpectationRequests):
     """
 
     cdef ExternalExpectations expectations
+    cdef Py_ssize_t deleted        # so many of those that have ended
 
     def __init__(self, ExternalExpectations expectations not None):
         self.expectations = expectations
@@ -188,12 +189,13 @@ cdef class ExpectationInjector(ExpectationRequests):
         expectations.injects = True
 
     def step(self, int fd, uint32_t now):
-        """Delete what has ended, and create what waits, as much as one batch takes of each. Raises OSError."""
+        """Delete what has ended, and then create what waits, as much as one batch takes of each. Raises OSError."""
         cdef uint32_t count
         cdef uint32_t i
         cdef int number
         cdef slot_t *slot
-        self.delete_ended(fd)
+        if not self.delete_ended(fd):
+            return
         count = self.collect()
         if count:
             self.exchange(fd)
@@ -207,17 +209,24 @@ cdef class ExpectationInjector(ExpectationRequests):
                 self.expectations.mark(slot, INJECTION_FAILED)
                 self.note(number)
 
-    cdef delete_ended(self, int fd):
-        """Where one has ended here already, there is nothing to do."""
-        cdef Py_ssize_t i = 0
+    cdef bint delete_ended(self, int fd) except -1:
+        """Delete a batch of what has ended. Whether that was the last: what is expected anew comes behind its end.
+
+        Where one has ended here already, there is nothing to do.
+        """
         cdef ExpectationBatch ended = self.expectations.ended
-        while i < ended.length:
-            self.batch.reset()
-            while i < ended.length and self.batch.count < BATCH_MAX // 8:
-                add(self.batch, &ended.expectations[i], IPCTNL_MSG_EXP_DELETE, 0)
-                i += 1
+        cdef Py_ssize_t end = self.deleted
+        self.batch.reset()
+        while end < ended.length and self.batch.count < BATCH_MAX and add(self.batch, &ended.expectations[end], IPCTNL_MSG_EXP_DELETE, 0):
+            end += 1
+        if end > self.deleted:
             self.exchange(fd)
+        self.deleted = end
+        if end < ended.length:
+            return False
         ended.clear()
+        self.deleted = 0
+        return True
 
     cdef uint32_t collect(self) noexcept nogil:
         """Fill the batch with what waits. How many."""

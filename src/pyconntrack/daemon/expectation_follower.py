@@ -45,8 +45,9 @@ _PAUSE = 0.002
 _TICK = 5.0
 # Seconds from an expectation's event until its master is asked for: by then the helper has done its work.
 _MANGLED = 0.01
-# Seconds until all is read again after an overrun.
+# Seconds until all is read again after an overrun, and after an attempt that failed.
 _PROMPT = 1.0
+_AFTER_FAILURE = 5.0
 
 
 class ExpectationFollower:
@@ -156,12 +157,16 @@ class ExpectationFollower:
     def _overrun(self) -> None:
         """The kernel has dropped events."""
         self.overruns += 1
-        if self.general.netlink_overrun_resync is not None and "overrun" not in self._timers:
+        if self.general.netlink_overrun_resync is not None and "resync" not in self._timers:
             self.reporter.warning("events of expectations were lost: reading them all again")
-            self._timers["overrun"] = self._loop.call_later(_PROMPT, self._resync_after_overrun)
+            self._resync_later(_PROMPT)
 
-    def _resync_after_overrun(self) -> None:
-        del self._timers["overrun"]
+    def _resync_later(self, seconds: float) -> None:
+        if "resync" not in self._timers:
+            self._timers["resync"] = self._loop.call_later(seconds, self._resync_planned)
+
+    def _resync_planned(self) -> None:
+        del self._timers["resync"]
         self._resync_soon()
 
     def _tick_later(self) -> None:
@@ -184,6 +189,7 @@ class ExpectationFollower:
             await self.resync()
         except OSError as error:
             self.reporter.error(f"cannot read the kernel's expectations: {error}")
+            self._resync_later(_AFTER_FAILURE)
 
     async def resync(self) -> int:
         """Read all expectations into the cache. Returns how many entries were too many.

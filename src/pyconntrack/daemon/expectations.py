@@ -68,6 +68,7 @@ class Expectations:
         if self._injector is not None:
             self.internal.lent = self.external
         self._injection: asyncio.TimerHandle | None = None
+        self._injection_fails = False
         self._age = sync.cache_timeout if sync.mode is Mode.ALARM else 0
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
@@ -101,8 +102,11 @@ class Expectations:
         try:
             with ConntrackSocket(receive_buffer=injector.receive_buffer) as requests:
                 injector.step(requests.fileno(), int(self._loop.time()))
+            self._injection_fails = False
         except OSError as error:
-            self._reporter.error(f"cannot put other nodes' expectations into the kernel: {error}")
+            if not self._injection_fails:
+                self._reporter.error(f"cannot put other nodes' expectations into the kernel: {error}")
+            self._injection_fails = True
         if injector.failed != failed and not failed:
             self._report_failures("put expectations of other nodes into the kernel", injector)
 
