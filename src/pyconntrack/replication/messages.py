@@ -59,10 +59,13 @@ class MessageErrors:
     bad_type: int = 0
     truncated: int = 0
     bad_size: int = 0
+    total: int = 0
+    """Of all kinds: kept, since it is looked at for each datagram."""
 
-    @property
-    def total(self) -> int:
-        return self.wrong_version + self.malformed_header + self.bad_type + self.truncated + self.bad_size
+    def count(self, kind: str) -> None:
+        """One more of the kind, which is the name of a field."""
+        setattr(self, kind, getattr(self, kind) + 1)
+        self.total += 1
 
 
 def before(first: int, second: int) -> bool:
@@ -77,23 +80,23 @@ def read_message(datagram: bytes, offset: int, errors: MessageErrors) -> Message
     """
     header = read_header(datagram, offset)
     if header is None:
-        errors.truncated += 1
+        errors.count("truncated")
         return None
     version, kind, flags, length, sequence = header
     if version != VERSION:
-        errors.wrong_version += 1
+        errors.count("wrong_version")
     elif length < HEADER_SIZE:
-        errors.malformed_header += 1
+        errors.count("malformed_header")
     elif length > len(datagram) - offset:
-        errors.truncated += 1
+        errors.count("truncated")
     else:
         message = Message(offset, kind, flags, length, sequence)
         if message.is_data or _control_is_sound(message):
             return message
         if kind > TYPE_EXPECT_DESTROY and kind != TYPE_CONTROL:
-            errors.bad_type += 1
+            errors.count("bad_type")
         else:
-            errors.bad_size += 1
+            errors.count("bad_size")
         # It has a number, which is not lost: else it would be asked for, and sent, again and again.
         return message._replace(type=TYPE_CONTROL, flags=0)
     return None

@@ -73,6 +73,7 @@ class Session(abc.ABC):
         self.messages_received = 0
         self.messages_lost = 0
         self.messages_before = 0
+        self._malformed = 0
         self.last_malformed: Hashable = None
         """Who sent the last message that was malformed."""
         self.last_before: Hashable = None
@@ -105,12 +106,14 @@ class Session(abc.ABC):
             self.senders_refused += 1
             return
         peer.last_heard = now
-        malformed, before = self.malformed, self.messages_before
+        before = self.messages_before
         self._take_datagram(datagram, peer, now)
-        if self.malformed != malformed:
-            self.last_malformed = sender
         if self.messages_before != before:
             self.last_before = sender
+        malformed = self.errors.total + self.external.malformed
+        if malformed != self._malformed:
+            self._malformed = malformed
+            self.last_malformed = sender
 
     @property
     def malformed(self) -> int:
