@@ -204,17 +204,24 @@ class Simulation:
         self.at(seconds, join)
 
     def _readdress(self, node: Node) -> None:
-        """Its link fails, and another one takes over; not before all have heard who sends from there."""
-        others = [other for other in self.nodes.values() if other is not node and other.up]
-        heard = [other.session.peers.get(node.address) for other in others]
-        if not node.up or any(peer is None or peer.node != node.session.node_id for peer in heard):
+        """Its link fails, and another one takes over."""
+        if not node.up or not self._is_known(node):
             return
         address = f"{node.name}/{self.random.randrange(3)}"
         self.say(f"{node.name}: sends from {address}")
         node.readdress(address, self.now)
 
+    def _is_known(self, node: Node) -> bool:
+        """Whether all have heard who sends from its address.
+
+        One that changes its address, or starts anew, before they have is another node to them.
+        """
+        others = [other for other in self.nodes.values() if other is not node and other.up]
+        heard = [other.session.peers.get(node.address) for other in others]
+        return all(peer is not None and peer.node == node.session.node_id for peer in heard)
+
     def _restart(self, node: Node) -> None:
-        if not node.up:
+        if not node.up or (node.address != node.name and not self._is_known(node)):
             return
         self.restarts += 1
         self.say(f"{node.name}: stop")

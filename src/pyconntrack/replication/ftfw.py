@@ -120,14 +120,13 @@ class Ftfw(Session):
         else:
             peer.greeted = False
         if peer.expected is None:
-            peer.expected = peer.followed_from = message.sequence
+            peer.expected = message.sequence
         elif before(message.sequence, peer.expected):
             if now - peer.taken_at < DEAF:
                 self.messages_before += 1
                 peer.before += 1
                 return message.offset + message.length
             peer.nothing_to_acknowledge()
-            peer.followed_from = message.sequence
         elif message.sequence != peer.expected:
             self._miss(message.sequence, peer)
         if message.is_data:
@@ -168,7 +167,7 @@ class Ftfw(Session):
 
     def _begin_anew(self, peer: Peer, sequence: int, former: int) -> None:
         """The peer has started, counts from `sequence`, and lost what it got as the node `former`."""
-        peer.expected = peer.followed_from = sequence
+        peer.expected = sequence
         peer.nothing_to_acknowledge()
         self._send_all_again(peer, former)
 
@@ -192,14 +191,13 @@ class Ftfw(Session):
         super()._merge(source, target)
         if source.expected is None or target.expected is None:
             return
-        if before(target.expected, source.followed_from):
-            self._miss(source.followed_from, target)
-        elif target.unacknowledged:
+        if target.unacknowledged:
             self._acknowledge(target)
         if before(target.expected, source.expected):
-            count = (source.expected - source.followed_from) & 0xFFFFFFFF
-            target.take(source.followed_from, count, source.taken_at)
-            self._acknowledge(target)
+            # What came from the new address was laid to another's account, where the end of a flow ended nothing.
+            self._miss(source.expected, target)
+            target.expected = source.expected
+            target.taken_at = source.taken_at
 
     def _group_changed(self, now: float) -> None:
         """A node has come, or answers again, or does not."""
@@ -214,7 +212,6 @@ class Ftfw(Session):
         if peer.unacknowledged:
             self._acknowledge(peer)
         peer.holes = True
-        peer.followed_from = sequence
         self._answer(NACK, peer, peer.expected, (sequence - 1) & 0xFFFFFFFF)
 
     def _acknowledge(self, peer: Peer) -> None:
@@ -256,7 +253,7 @@ class Ftfw(Session):
 
     def _take_answer(self, control: int, first: int, last: int, peer: Peer, now: float) -> None:
         if before(last, first):
-            self.errors.malformed_header += 1
+            self.errors.count("malformed_header")
             return
         if not before(last, self.sequence):
             return  # Not for this node but for another one of the group, or made up.

@@ -42,8 +42,6 @@ class Peer:
     nameless: int = 0
     """Seconds in which it was heard since it last said its `node`."""
     expected: int | None = None
-    followed_from: int = 0
-    """Where the numbers begin that arrived without a hole."""
     greeted: bool = False
     greeted_from: int = 0
     taken_at: float = 0.0
