@@ -194,7 +194,7 @@ class Ftfw(Session):
         if target.unacknowledged:
             self._acknowledge(target)
         if before(target.expected, source.expected):
-            # What came from the new address was laid to another's account, where the end of a flow ended nothing.
+            # What came from the new address was another node's till now: the end of a flow ended nothing.
             self._miss(source.expected, target)
             target.expected = source.expected
             target.taken_at = source.taken_at
