@@ -5,7 +5,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from pyconntrack.core.external import ExternalCache
+from pyconntrack.core.internal import InternalCache
+from pyconntrack.replication.notrack import Notrack
 from pyconntrack.replication.session import LATE, NAMES_MAX, OBLIVION, SILENCE
+from tests.core.support_wire import NEW, UPDATE, flow_body, message, read_table
+from tests.core.test_external import whole_and_partial
 from tests.replication.test_ftfw import Bench, acknowledgements, alive, control, data
 from tests.replication.test_group import (
     ACK,
@@ -17,6 +22,7 @@ from tests.replication.test_group import (
     RIGHT_ID,
     Group,
     answers,
+    digest,
     identity,
 )
 
@@ -88,3 +94,16 @@ def test_addresses_of_one_node_do_not_pile_up() -> None:
     assert len(group.session.nodes) == 2
     assert group.session.peers[RIGHT].node == RIGHT_ID
     assert group.session.peers[address].expected == 1200
+
+
+def test_a_node_in_the_place_of_a_forgotten_one_is_not_taken_for_it() -> None:
+    """That one told flows whole; this one, which keeps no internal cache, tells what has changed."""
+    whole, partial = whole_and_partial()
+    node = Notrack(InternalCache(), ExternalCache(), first_sequence=1, now=0.0)
+    node.receive(digest(1, LEFT_ID, 0, 0), LEFT, 0.0)
+    node.advance(OBLIVION + 2)
+    assert node.peers == {}
+    told = message(NEW, 0, 5, flow_body(whole, 30)) + message(UPDATE, 0, 6, flow_body(partial, 600))
+    node.receive(told, PLAIN, OBLIVION + 3)
+    assert node.peers[PLAIN].owner == 0
+    assert read_table(node.external.table).unpack(0)["mark"] == 7

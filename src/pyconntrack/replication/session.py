@@ -4,6 +4,19 @@
 The daemon drives a session like this: hand it each datagram with receive(), call advance() when deadline()
 has come, and after each of these, and after changes to the internal cache, call fill() and send what it wrote
 until it writes nothing.
+
+Who is who. A node is known by the number that it drew when it started; a C node, which has none, by where it
+sends from. What may happen at an address, and what this node makes of it:
+
+  a first message                a node that is not known yet; it is followed from there
+  a first number                 who it is; another one's means that it sends from there now, too
+  another number, not known      the node has started again: all that it has not acknowledged goes out again
+  ... the one before             late, and passed over; but after LATE it is believed like any other
+  ... this node's own            its own words come back to it: passed over
+  ... another node's             the address has changed hands; what its former owner had stays that one's
+  messages, but no number        a C node is there now, after SILENCE
+  nothing                        after SILENCE no answer is waited for; after OBLIVION, and where others have
+                                 taken over all its flows, it is forgotten
 """
 
 from __future__ import annotations
@@ -137,6 +150,7 @@ class Session(abc.ABC):
             taken.remove(oldest.owner)
         owner = next(number for number in range(OWNERS_MAX) if number not in taken)
         self.external.set_silent(owner, False)
+        self.external.tells_changes(owner)
         peer = self.peers[sender] = Peer(owner=owner, followed=self._following)
         return peer
 
