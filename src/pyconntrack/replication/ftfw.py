@@ -123,8 +123,7 @@ class Ftfw(Session):
             peer.expected = message.sequence
         elif before(message.sequence, peer.expected):
             if now - peer.taken_at < DEAF:
-                self.messages_before += 1
-                peer.before += 1
+                self._count_before(peer)
                 return message.offset + message.length
             peer.nothing_to_acknowledge()
         elif message.sequence != peer.expected:

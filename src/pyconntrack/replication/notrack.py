@@ -101,8 +101,7 @@ class Notrack(Session):
         if peer.expected is None or sequence == peer.expected:
             return
         if before(sequence, peer.expected):
-            self.messages_before += 1
-            peer.before += 1
+            self._count_before(peer)
         else:
             lost = (sequence - peer.expected) & 0xFFFFFFFF
             self.messages_lost += lost

@@ -119,14 +119,17 @@ class Session(abc.ABC):
             self.senders_refused += 1
             return
         peer.last_heard = now
-        before = self.messages_before
         self._take_datagram(datagram, peer, now)
-        if self.messages_before != before:
-            self.last_before = sender
         malformed = self.errors.total + self.external.malformed
         if malformed != self._malformed:
             self._malformed = malformed
             self.last_malformed = sender
+
+    def _count_before(self, peer: Peer) -> None:
+        """A message of the peer bears an earlier number than expected."""
+        self.messages_before += 1
+        peer.before += 1
+        self.last_before = self._sender
 
     @property
     def malformed(self) -> int:
