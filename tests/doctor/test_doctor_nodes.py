@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from pyconntrack.cli.doctor.case import Case, counted
 from pyconntrack.cli.doctor.finding import Finding, Severity
+from pyconntrack.daemon.statistics import (
+    CacheStatistics,
+    LinkStatistics,
+    NetworkStatistics,
+    NodeStatistics,
+    RuntimeStatistics,
+    Statistics,
+    format_statistics,
+)
 from testbed import Configuration, Conntrackd, MulticastLink, UnicastLink, wait_until
 from tests.doctor.scene import LINK, Scene, bad
 from tests.peer.nodes import OURS
@@ -150,7 +160,9 @@ def test_what_the_daemon_counted(scene: Scene) -> None:
         wait_until(
             lambda: bool(bad(scene.examine("what was counted"))), 10.0, "the malformed message counted"
         )
-        assert "1 malformed messages" in lines(bad(scene.examine("what was counted")))
+        assert "malformed messages from the other nodes: 1 since" in lines(
+            bad(scene.examine("what was counted"))
+        )
 
 
 def test_the_command(scene: Scene) -> None:
@@ -200,3 +212,33 @@ def test_other_commands_do_not_load_it() -> None:
     )
     done = subprocess.run([*OURS[:-2], "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_numbers_are_found_in_the_texts_of_the_statistics() -> None:
+    runtime = RuntimeStatistics(overruns=3)
+    cache = CacheStatistics("internal", no_space=4)
+    link = LinkStatistics("UDP", "link", send_errors=5, receive_errors=6)
+    network = NetworkStatistics(lost=7, malformed=8)
+    external = CacheStatistics("external", no_space=9)
+    statistics = Statistics(runtime, cache, external, network=network, links=[link])
+    for subject, label, number in (
+        ("runtime", "netlink overrun", 3),
+        ("cache", "no space left in cache", 4 + 9),
+        ("network", "Error send", 5),
+        ("network", "Packets lost", 7),
+        ("network", "Malformed messages", 8),
+    ):
+        assert counted(format_statistics(statistics, subject), label) == number
+
+
+def test_a_node_that_fell_silent(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = NodeStatistics("10.9.0.2", 0xABC, True, 77, 0, 0, 0, 0, 0)
+    statistics = Statistics(RuntimeStatistics(), CacheStatistics("internal"), nodes=[node])
+    monkeypatch.setattr(Case, "ask", lambda *_: format_statistics(statistics, "nodes"))
+    [finding] = scene.examine("other nodes")
+    assert (finding.severity, "10.9.0.2 was last heard of 77 s ago" in finding.what) == (
+        Severity.PROBLEM,
+        True,
+    )
+    alarm = replace(scene.configuration, mode="ALARM")
+    assert scene.examine("other nodes", configuration=alarm)[0].severity is Severity.NOTE

@@ -215,7 +215,8 @@ def iptables(request: pytest.FixtureRequest, scene: Scene) -> str:
 )
 def test_iptables(scene: Scene, iptables: str, rules: str, dropped: bool) -> None:
     # Without extensions, nft itself knows what the rules of iptables-nft mean; with one, their save is read.
-    for further in ("", "\n-A FORWARD -m conntrack --ctstate INVALID -j DROP"):
+    extended = "\n-A FORWARD -m conntrack --ctstate INVALID -j DROP"
+    for further in ("", extended) if iptables == "iptables-nft" else ("",):
         with scene.rules(saved(rules + further), program=iptables):
             try:
                 findings = scene.examine("rules")

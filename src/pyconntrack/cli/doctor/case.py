@@ -75,6 +75,6 @@ class Case:
 
 
 def counted(text: str | None, label: str) -> int:
-    """The number beside a label in a statistics text; 0 where there is none."""
-    match = re.search(rf"{re.escape(label)}:?\s+(\d+)|(\d+) {re.escape(label)}", text or "")
-    return int(match[1] or match[2]) if match else 0
+    """The sum of the numbers beside a label in a statistics text: `label: 3`, or `3 label`."""
+    pattern = rf"{re.escape(label)}:\s+(\d+)|(\d+) {re.escape(label)}\b"
+    return sum(int(after or before) for after, before in re.findall(pattern, text or ""))

@@ -12,7 +12,7 @@ from pyconntrack.channel.sockets import link_name
 from pyconntrack.cli.doctor.case import Case, counted
 from pyconntrack.cli.doctor.finding import Finding, note, ok, problem, warning
 from pyconntrack.cli.doctor.probe import Presence, presence, takes_whole_packets
-from pyconntrack.config import Link
+from pyconntrack.config import Link, Mode
 
 _NODE = re.compile(r"^node (\S+) (?:id=(\w+) )?status=(\w+) \((\d+)s ago\):", re.MULTILINE)
 _LONGEST_PROBE = 9000
@@ -32,7 +32,9 @@ def nodes(case: Case) -> Iterator[Finding]:
     for name, identity, status, ago in found:
         kind = "of this package" if identity else "that says no id, as the C daemon does"
         if status == "SILENT":
-            yield problem(
+            # In this mode a node without flows may say nothing for long.
+            kind_of_finding = note if case.sync.mode is Mode.ALARM else problem
+            yield kind_of_finding(
                 f"the node {name} was last heard of {ago} s ago",
                 "look whether its conntrackd runs, and at the link",
             )
@@ -95,25 +97,27 @@ def _whole_packets(link: Link) -> Iterator[Finding]:
 
 def traffic(case: Case) -> Iterator[Finding]:
     """What the daemon has counted that should not be."""
-    general, runtime = case.ask("statistics network"), case.ask("statistics runtime")
+    network, runtime = case.ask("statistics network"), case.ask("statistics runtime")
     if runtime is None:
         return
     sound = True
-    for text, label, what, advice in (
-        (runtime, "netlink overrun", "times the kernel had more events than the daemon's buffer held",
+    resent = case.settings.sync is not None and case.settings.sync.mode is Mode.FTFW
+    for kind, text, label, what, advice in (
+        (warning, runtime, "netlink overrun", "overruns of the buffer for the kernel's events",
          "a larger NetlinkBufferSize and NetlinkBufferSizeMaxGrowth"),
-        (general, "Malformed messages", "malformed messages came from the other nodes",
+        (warning, network, "Malformed messages", "malformed messages from the other nodes",
          "conntrackd -s network tells their kinds: another program on the port, or another version"),
-        (general, "Packets lost", "messages were lost on the link",
+        (note if resent else warning, network, "Packets lost",
+         "messages lost on the link" + (", and sent again" if resent else ""),
          "look for errors of the interface, and enlarge RcvSocketBuffer on the receiver"),
-        (general, "Error send", "datagrams could not be sent", "the log tells why"),
-        (case.ask("statistics cache"), "no space left in cache", "flows did not fit into a cache",
+        (warning, network, "Error send", "datagrams that could not be sent", "the log tells why"),
+        (warning, case.ask("statistics cache"), "no space left in cache", "flows that a full cache refused",
          "a larger HashLimit"),
     ):  # fmt: skip
         number = counted(text, label)
         if number:
             sound = False
-            yield warning(f"since the daemon started, {number} {what}", advice)
+            yield kind(f"{what}: {number} since the daemon started", advice)
     if sound:
         yield ok("the daemon has counted nothing lost, malformed, refused or overrun")
 

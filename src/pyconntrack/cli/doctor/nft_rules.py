@@ -130,7 +130,10 @@ def _unknown(packet: Packet) -> Known:
 
 def _verdict_map(text: str, matches: list[Match], body: dict[str, Any], sets: _Sets) -> Iterator[Rule]:
     data = body["data"]
-    elements = sets.get(data[1:], []) if isinstance(data, str) else data.get("set", [])
+    if isinstance(data, str) and data[1:] not in sets:
+        yield Rule(text, matches, "unknown")
+        return
+    elements = sets[data[1:]] if isinstance(data, str) else data.get("set", [])
     for element in elements:
         key, verdict = element
         [(deed, target)] = verdict.items()

@@ -88,7 +88,8 @@ class Chain:
 class Walk:
     """What was met on the way."""
 
-    droppers: list[str] = field(default_factory=list)
+    last: str = ""
+    """The last rule, or policy, that may drop it."""
     untracked: Known = False
 
 
@@ -140,22 +141,31 @@ def fate(chains: Iterable[Chain], packet: Packet) -> Fate:
     for chain in base:
         if chain.hook == "ingress" and packet.interface not in chain.devices:
             continue
-        if chain.priority >= _BEFORE_TRACKING and walk.untracked is not False and chain.hook != "ingress":
-            packet = replace(packet, states=_states(packet, walk.untracked))
-        walk.droppers.clear()
-        ends = _walk(chain, replace(packet, hook=chain.hook), walk, True, 0)
+        met = replace(packet, hook=chain.hook, states=_states(packet, chain, walk.untracked))
+        ends = _walk(chain, met, walk, True, 0)
         if "return" in ends:
+            # Where the chain ends, its policy decides.
             ends = (ends - {"return"}) | {chain.policy}
             if chain.policy == "drop":
-                walk.droppers.append(f"the policy of chain {chain.name}")
+                walk.last = f"the policy of chain {chain.name}"
         if ends == {"drop"}:
-            return Fate(True, walk.untracked, walk.droppers[-1], chain.name)
+            return Fate(True, walk.untracked, walk.last, chain.name)
         if "drop" in ends and dropped is False:
-            dropped, by, where = None, walk.droppers[0], chain.name
+            dropped, by, where = None, walk.last, chain.name
     return Fate(dropped, walk.untracked, by, where)
 
 
-def _states(packet: Packet, untracked: Known) -> frozenset[str]:
+def _states(packet: Packet, chain: Chain, untracked: Known) -> frozenset[str]:
+    """The states that are possible in a chain. Before a packet is tracked, it counts as invalid."""
+    if chain.hook == "ingress" or (
+        chain.hook in ("prerouting", "output") and chain.priority < _BEFORE_TRACKING
+    ):
+        here = untracked is not False or any(
+            rule.deed == "notrack" for other in chain.others.values() for rule in other.rules
+        )
+        return frozenset({"invalid", "untracked"} if here else {"invalid"})
+    if untracked is False:
+        return packet.states
     return frozenset({"untracked"}) if untracked else packet.states | {"untracked"}
 
 
@@ -178,7 +188,7 @@ def _walk(chain: Chain, packet: Packet, walk: Walk, sure: bool, depth: int) -> s
 
 def _apply(rule: Rule, chain: Chain, packet: Packet, walk: Walk, sure: bool, depth: int) -> set[End]:
     if rule.deed in ("drop", "unknown"):
-        walk.droppers.append(f"the rule `{rule.text}' of chain {chain.name}")
+        walk.last = f"the rule `{rule.text}' of chain {chain.name}"
     match rule.deed:
         case "accept" | "drop" | "return":
             return {rule.deed}
@@ -188,6 +198,7 @@ def _apply(rule: Rule, chain: Chain, packet: Packet, walk: Walk, sure: bool, dep
         case "jump" | "goto":
             target = chain.others.get(rule.target)
             if target is None or depth == _DEEPEST:
+                walk.last = f"chain {rule.target}"
                 return {"accept", "drop", "next"}
             ends = _walk(target, packet, walk, sure, depth + 1)
             if rule.deed == "jump" and "return" in ends:
