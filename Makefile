@@ -19,8 +19,9 @@ NETWORK_TOOLS := ip:iproute2 nft:nftables unshare:util-linux
 TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptables:iptables nfct:nfct \
 	keepalived:keepalived vsftpd:vsftpd ping:iputils-ping groff:groff-base zsh:zsh shellcheck:shellcheck \
 	logrotate:logrotate strace:strace systemd-analyze:systemd
+PACKAGE_TOOLS := strip:binutils chrpath:chrpath
 
-.PHONY: install demo test lint bench docs simulate fuzz clean
+.PHONY: install demo test test-packages lint bench docs simulate fuzz wheel deb clean
 
 install: $(INSTALLED)
 
@@ -51,8 +52,13 @@ demo: $(INSTALLED)
 
 test: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
-	$(VENV)/bin/python -m pytest -m "not alone" -n $(WORKERS) --dist worksteal
+	$(VENV)/bin/python -m pytest -m "not alone and not packages" -n $(WORKERS) --dist worksteal
 	$(VENV)/bin/python -m pytest -m alone
+
+# On a Debian made for them, which takes a network.
+test-packages: $(FOR_TESTS)
+	@scripts/prepare $(NETWORK_TOOLS) $(PACKAGE_TOOLS) mmdebstrap:mmdebstrap
+	$(VENV)/bin/python -m pytest -m packages
 
 simulate: $(FOR_TESTS)
 	$(VENV)/bin/python -m tests.replication.simulate --seeds $(SEEDS)
@@ -73,6 +79,14 @@ lint: $(FOR_LINT)
 bench: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
 	$(VENV)/bin/python -m bench
+
+wheel: $(INSTALLED)
+	@scripts/prepare $(PACKAGE_TOOLS)
+	@$(VENV)/bin/python -m distribution.wheel dist
+
+deb: $(INSTALLED)
+	@scripts/prepare $(PACKAGE_TOOLS)
+	@$(VENV)/bin/python -m distribution.deb dist
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

@@ -55,5 +55,6 @@ def link_readme(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_lexer("conntrackd.conf", ConfigurationLexer)
-    app.add_lexer("hex", TextLexer)
+    for plain in ("hex", "log"):
+        app.add_lexer(plain, TextLexer)
     app.connect("source-read", link_readme)

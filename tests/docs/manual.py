@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The pages of the manual as a test reads them: a scene, and steps in their order.
 
-A page names the machines on which it is carried out by a comment, ``<!-- scene: NAME -->``. Its fenced blocks are
-its steps. A block of kind ``console`` has command lines behind a prompt, ``# `` or ``$ ``, which may begin with
-the name of a machine (``fw1# ``), lines that go on with a command behind ``> ``, and what the commands print, where
-``...`` stands for anything. A comment just before a block says more of it: ``<!-- file: HOST ... PATH -->`` that
-its text is to be in a file, ``<!-- not run: REASON -->`` that no test can carry it out, and why.
+A page names the machines on which it is carried out by a comment, ``<!-- scene: NAME -->``. Its fenced blocks
+are its steps. A block of kind ``console`` has command lines behind a prompt, ``# `` or ``$ ``, which may
+begin with the name of a machine (``fw1# ``), lines that go on with a command behind ``> ``, and what the
+commands print, where ``...`` stands for anything. A comment just before a block says more of it:
+``<!-- file: HOST ... PATH -->`` that its text is to be in a file, ``<!-- not run: REASON -->`` that no test
+can carry it out, and why.
 """
 
 from __future__ import annotations

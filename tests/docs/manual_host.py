@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from pathlib import Path
@@ -35,8 +34,8 @@ class CommandTimeoutError(AssertionError):
 class Host:
     """A shell that lives from one command to the next, as a reader's does.
 
-    Processes, mounts and the files that it changes in /etc, /usr/local, /run and /var/log are its own, and end with it. It
-    stands in the source's directory. What ``namespace`` has in it, it sees as its network.
+    Processes, mounts and the files that it changes in /etc, /usr/local, /run and /var/log are its own, and
+    end with it. It stands in the source's directory. Its network is that of ``namespace``.
     """
 
     def __init__(self, namespace: Namespace) -> None:
@@ -47,8 +46,7 @@ class Host:
         isolation = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]
         self._shell = namespace.popen([*isolation, "bash"], pipes=True, name="shell")
         status, said = self.run(
-            f"hostname {namespace.label}\n"
-            + _SET_UP.format(root=ROOT, path=_PATH, home=self._directory)
+            f"hostname {namespace.label}\n" + _SET_UP.format(root=ROOT, path=_PATH, home=self._directory)
         )
         assert status == 0, said
 
@@ -71,7 +69,7 @@ class Host:
         """Put a file into its place, as a reader does with an editor."""
         source = self._directory / "edited"
         source.write_text(text)
-        status, said = self.run(f"mkdir -p {os.path.dirname(path)} && cp {source} {path}")
+        status, said = self.run(f"mkdir -p {Path(path).parent} && cp {source} {path}")
         assert status == 0, said
 
     def close(self) -> None:

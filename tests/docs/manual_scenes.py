@@ -23,7 +23,7 @@ def machine(bed: Testbed) -> Scene:
 
 
 def nodes(bed: Testbed, count: int) -> Scene:
-    """Firewalls with a leg inside (eth0), a leg outside (eth1), and the dedicated link (eth2); client and server.
+    """Firewalls with a leg inside (eth0), one outside (eth1), and the dedicated link (eth2); client, server.
 
     Node 1 has 10.0.1.11, 192.0.2.11 and 172.31.0.1; a pair has a second link, eth3, with 172.31.1.1.
     """
@@ -81,7 +81,9 @@ def linked(bed: Testbed) -> Scene:
     for name in hosts:
         text = step.text
         if name == "fw2":
-            text = text.replace("31.0.1 ", "31.0.x ").replace("31.0.2 ", "31.0.1 ").replace("31.0.x ", "31.0.2 ")
+            text = (
+                text.replace("31.0.1 ", "31.0.x ").replace("31.0.2 ", "31.0.1 ").replace("31.0.x ", "31.0.2 ")
+            )
         scene[name].write(path, text)
         status, said = scene[name].run("conntrackd -d")
         assert status == 0, said

@@ -1,29 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every command of the manual in docs/manual/ is carried out, in its order, and prints what is shown there."""
+"""Every command of the manual in docs/manual/ is carried out, in order, and prints what is shown there."""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from pyconntrack.config import parse
 from testbed import Testbed, wait_until
+from tests.docs.blocks import ROOT
 from tests.docs.manual import PAGES, Command, Page, Step, read_page
-from tests.docs.manual_host import Host
 from tests.docs.manual_scenes import SCENES, Scene
 
 NAMES = [path.stem for path in PAGES]
 ASKS = re.compile(
-    r"^(ip netns exec \S+ )?(conntrackd (-C \S+ )?-[siex]\b|conntrack -[LC]\b|cat |grep |tail |ss |ip |nft list )"
+    r"^(ip netns exec \S+ )?"
+    r"(conntrackd (-C \S+ )?-[siex]\b|conntrack -[LC]\b|cat |grep |tail |ls |ss |ip |nft list )"
 )
 """Commands that change nothing. What they show may take a moment to be so: they are given again."""
 
 # proc(5): the protocol is NETLINK_NETFILTER, and there are groups.
 LISTENS = "awk '$2 == 12 && $4 != \"00000000\" { found = 1 } END { exit !found }' /proc/net/netlink"
 
-READ_ONLY_KINDS = {"text", "json", "sh", "ini"}
+READ_ONLY_KINDS = {"text"}
 """Blocks that show something to be read."""
 
 
@@ -33,6 +35,8 @@ def carry_out(page: Page, command: Command, scene: Scene, *, may_fail: bool) -> 
     expected = command.expected()
     where = f"{page.name}.md:{command.line}: {command.text}"
 
+    said = ""
+
     def as_shown() -> bool:
         nonlocal said
         status, said = host.run(command.text)
@@ -41,7 +45,6 @@ def carry_out(page: Page, command: Command, scene: Scene, *, may_fail: bool) -> 
             return False
         return expected is None or expected.fullmatch(_lines(said)) is not None
 
-    said = ""
     if expected is not None and ASKS.match(command.text):
         wait_until(as_shown, 20.0, where, lambda: said)
     else:
@@ -66,6 +69,29 @@ def check_configuration(page: Page, step: Step) -> None:
     assert loaded.warnings == []
 
 
+def sources() -> str:
+    """Those of the daemon, with strings that stand in several parts put together."""
+    package = ROOT / "src" / "pyconntrack"
+    text = "".join(path.read_text() for path in sorted(package.rglob("*.py")))
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def check_log(page: Page, step: Step) -> None:
+    """What is said to be in the log is there, word for word but for `...`."""
+    text = sources()
+    for line in step.text.splitlines():
+        for part in line.split("..."):
+            words = part.strip(" `':,;.s")
+            assert len(words) < 3 or words in text, f"{page.name}.md:{step.line}: {words}"
+
+
+def run_python(step: Step, bed: Testbed) -> None:
+    namespace = bed.namespace("reader")
+    script = namespace.directory / "block.py"
+    script.write_text(step.text)
+    namespace.run([sys.executable, "-W", "error", str(script)])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page(name: str, bed: Testbed) -> None:
     page = read_page(name)
@@ -78,6 +104,10 @@ def test_the_page(name: str, bed: Testbed) -> None:
             put_file(step, scene)
         if step.kind == "conntrackd.conf":
             check_configuration(page, step)
+        elif step.kind == "log":
+            check_log(page, step)
+        elif step.kind == "python":
+            run_python(step, bed)
         elif step.kind == "console":
             commands = step.commands()
             for command, next_one in zip(commands, [*commands[1:], None], strict=True):
@@ -89,7 +119,7 @@ def test_the_page(name: str, bed: Testbed) -> None:
 def test_all_blocks_are_of_a_known_kind(name: str) -> None:
     """Else there might be commands in them that nobody carries out."""
     kinds = {step.kind for step in read_page(name).steps if step.remark != "file"}
-    assert kinds <= READ_ONLY_KINDS | {"console", "conntrackd.conf", "python", "{eval-rst}"}
+    assert kinds <= READ_ONLY_KINDS | {"console", "conntrackd.conf", "log", "python", "{eval-rst}"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
