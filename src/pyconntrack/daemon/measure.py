@@ -116,35 +116,24 @@ def _external(node: Node) -> CacheStatistics | InjectStatistics:
 
 def measure_cache(name: str, cache: InternalCache | ExternalCache) -> CacheStatistics:
     """Under the name that the C daemon gives the cache."""
-    counters = cache.counters
-    return CacheStatistics(
-        name,
-        active=len(cache),
-        total=len(cache.table),
-        created=counters.created,
-        updated=counters.updated,
-        destroyed=counters.destroyed,
-        no_memory=counters.update_failed,
-        no_space=counters.create_failed,
-        destroy_not_found=counters.destroy_failed,
-    )
+    return _measured(name, len(cache), len(cache.table), cache.counters)
 
 
 def _internal_expectations(expectations: Expectations | None) -> CacheStatistics | None:
     if expectations is None:
         return None
     cache = expectations.internal
-    return _expectation_cache("internal", len(cache), cache.table.expectations, cache.counters)
+    return _measured("internal", len(cache), cache.table.expectations, cache.counters)
 
 
 def _external_expectations(expectations: Expectations | None) -> CacheStatistics | None:
     if expectations is None:
         return None
     cache = expectations.external
-    return _expectation_cache("external", len(cache), len(cache), cache.counters)
+    return _measured("external", len(cache), len(cache), cache.counters)
 
 
-def _expectation_cache(name: str, active: int, total: int, counters: Counters) -> CacheStatistics:
+def _measured(name: str, active: int, total: int, counters: Counters) -> CacheStatistics:
     return CacheStatistics(
         name,
         active=active,
