@@ -220,8 +220,11 @@ class Simulation:
         heard = [other.session.peers.get(node.address) for other in others]
         return all(peer is not None and peer.node == node.session.node_id for peer in heard)
 
+    def _may_restart(self, node: Node) -> bool:
+        return node.up and (node.address == node.name or self._is_known(node))
+
     def _restart(self, node: Node) -> None:
-        if not node.up or (node.address != node.name and not self._is_known(node)):
+        if not self._may_restart(node):
             return
         self.restarts += 1
         self.say(f"{node.name}: stop")
@@ -229,7 +232,7 @@ class Simulation:
         self.at(self.random.choice((0.5, 2.5)), lambda: self._start(node))
 
     def _reboot(self, node: Node) -> None:
-        if node.up:
+        if self._may_restart(node):
             node.kernel.reboot()
             self._restart(node)
 
