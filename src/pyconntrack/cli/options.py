@@ -29,7 +29,7 @@ Commands to the daemon that runs:
   -s [network|cache|runtime|link|rsqueue|process|queue|ct|expect|nodes],
      show statistics
   -R [ct|expect], read the kernel's table again
-  -n, ask the other nodes for their states (modes FTFW and NOTRACK)
+  -n, ask the other nodes for their states
   -B, send all states to the other nodes
   -x, show a cache as XML (after -i or -e)
   -t, flush the kernel's table after PurgeTimeout
