@@ -15,6 +15,7 @@ import pytest
 
 from pyconntrack.cli.doctor.case import Case, counted
 from pyconntrack.cli.doctor.finding import Finding, Severity
+from pyconntrack.cli.doctor.machine import Machine
 from pyconntrack.daemon.statistics import (
     CacheStatistics,
     LinkStatistics,
@@ -24,7 +25,7 @@ from pyconntrack.daemon.statistics import (
     Statistics,
     format_statistics,
 )
-from testbed import Configuration, Conntrackd, MulticastLink, UnicastLink, wait_until
+from testbed import Configuration, Conntrackd, MulticastLink, UnicastLink, in_user_namespace, wait_until
 from tests.doctor.scene import LINK, Scene, bad
 from tests.peer.nodes import OURS
 
@@ -242,3 +243,17 @@ def test_a_node_that_fell_silent(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     )
     alarm = replace(scene.configuration, mode="ALARM")
     assert scene.examine("other nodes", configuration=alarm)[0].severity is Severity.NOTE
+
+
+@pytest.mark.skipif(in_user_namespace(), reason="no buffers are asked for where they cannot be had")
+def test_buffers_that_cannot_be_forced(scene: Scene) -> None:
+    with scene.one.entered():
+        limit = Machine().sysctl("net.core.rmem_max")
+    if limit is None:
+        pytest.skip("this kernel shows net.core.rmem_max in the first network namespace only")
+    file = scene.write(scene.with_link(buffer_size=2 * limit))
+    command = [*OURS, "-C", str(file), "doctor"]
+    assert "rmem_max" not in scene.one.run(command).stdout
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    done = scene.one.run([*powerless, *command], check=False)
+    assert f"warning  net.core.rmem_max is {limit}, and a link's buffer is to have {2 * limit}" in done.stdout
