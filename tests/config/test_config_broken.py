@@ -249,6 +249,13 @@ WHOLE = [
         "the other node's address is IPv6 and this node's is IPv4",
     ),
     (
+        "Sync { Mode FTFW { }\n"
+        "UDP { IPv4_address 10.0.0.1 IPv4_Destination_Address 10.0.0.2 Port 5 Interface lo }\n"
+        "UDP { IPv4_address 10.0.0.1 IPv4_Destination_Address 10.0.0.2 Port 5 Interface lo } }",
+        "3:1",
+        "same address, port and interface as the link of line 2; make them differ",
+    ),
+    (
         "Sync { Mode FTFW { }\nUDP { IPv4_address 10.0.0.1 Port 5 Interface lo } }",
         "2:1",
         'no "IPv4_Destination_Address" in section UDP; add the address of the other node',

@@ -208,7 +208,9 @@ def _check_distinct(links: list[tuple[Entry, Link]], report: Report) -> None:
     for entry, link in links:
         first = seen.setdefault((link.address, link.port, link.interface), entry)
         if first is not entry:
-            report.warning(
+            # Two sockets may share a group's port, but not one of this node's own.
+            tell = report.warning if link.transport is Transport.MULTICAST else report.error
+            tell(
                 entry.word,
                 f"same address, port and interface as the link of line {first.word.line}; make them differ",
             )
