@@ -30,7 +30,8 @@ def purged(debian: Chroot) -> Iterator[None]:
     try:
         yield
     finally:
-        debian.apt("purge", "pyconntrack", *C_TOOLS, "libnetfilter-conntrack3")
+        there = {"pyconntrack", "libnetfilter-conntrack3", *C_TOOLS} & debian.packages().keys()
+        debian.apt("purge", *there)
 
 
 def has_manual_pages(debian: Chroot) -> bool:
