@@ -9,11 +9,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyconntrack.config import Transport
+from pyconntrack.config import Mode, Transport
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
 from pyconntrack.daemon.control import CONNECTION_LIMIT, ControlServer
-from pyconntrack.daemon.watch import Check, Clocks, Fullness, Recurring
+from pyconntrack.daemon.measure import names_of_nodes
+from pyconntrack.daemon.reporter import Reporter
+from pyconntrack.daemon.watch import SILENCE, Check, Clocks, Fullness, Recurring
+from pyconntrack.replication.session import Session
 
 if TYPE_CHECKING:
     from pyconntrack.daemon.node import Node
@@ -34,8 +37,9 @@ _SEND_HINTS = {
 
 def checks_of_node(node: Node) -> list[Check]:
     """For a node that replicates with others."""
-    assert node.settings.sync is not None
-    over_tcp = node.settings.sync.links[0].transport is Transport.TCP
+    sync = node.settings.sync
+    assert sync is not None
+    over_tcp = sync.links[0].transport is Transport.TCP
     return [
         Clocks(),
         _crowd(node.control),
@@ -44,6 +48,8 @@ def checks_of_node(node: Node) -> list[Check]:
         _strangers(node),
         _malformed(node),
         _old_numbers(node),
+        # In mode ALARM a node with nothing to tell says nothing.
+        *([] if sync.mode is Mode.ALARM else [Silences(node.session)]),
         *_fullness(node),
         *([node.injection.check()] if node.injection is not None else []),
     ]
@@ -62,6 +68,32 @@ def checks_of_statistics(node: StatisticsNode) -> list[Check]:
             )
         )
     return checks
+
+
+class Silences:
+    """Nodes that fall silent, and that are heard again; of each at most once a minute."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._silent: set[int] = set()
+        self._told: dict[int, float] = {}
+
+    def look(self, now: float, reporter: Reporter) -> None:
+        names = names_of_nodes(self._session)
+        for owner in self._told.keys() - names.keys():
+            del self._told[owner]
+        self._silent &= names.keys()
+        for peer in self._session.nodes:
+            if peer.silent == (peer.owner in self._silent):
+                continue
+            if not peer.silent:
+                self._silent.discard(peer.owner)
+                reporter.notice(f"node {names[peer.owner]} is heard again")
+            elif now >= self._told.get(peer.owner, 0.0):
+                self._told[peer.owner] = now + SILENCE
+                self._silent.add(peer.owner)
+                flows = _several(self._session.external.count_of(peer.owner), "flow")
+                reporter.warning(f"node {names[peer.owner]} has fallen silent: {flows} of it in the external cache")
 
 
 def _crowd(control: ControlServer) -> Check:
