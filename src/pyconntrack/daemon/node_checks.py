@@ -93,7 +93,9 @@ class Silences:
                 self._told[peer.owner] = now + SILENCE
                 self._silent.add(peer.owner)
                 flows = _several(self._session.external.count_of(peer.owner), "flow")
-                reporter.warning(f"node {names[peer.owner]} has fallen silent: {flows} of it in the external cache")
+                reporter.warning(
+                    f"node {names[peer.owner]} has fallen silent: {flows} of it in the external cache"
+                )
 
 
 def _crowd(control: ControlServer) -> Check:
