@@ -58,7 +58,7 @@ test: $(FOR_TESTS)
 # On a Debian made for them, which takes a network.
 test-packages: $(FOR_TESTS)
 	@scripts/prepare $(NETWORK_TOOLS) $(PACKAGE_TOOLS) mmdebstrap:mmdebstrap
-	$(VENV)/bin/python -m pytest -m packages
+	$(VENV)/bin/python -m pytest -m packages tests/packaging
 
 simulate: $(FOR_TESTS)
 	$(VENV)/bin/python -m tests.replication.simulate --seeds $(SEEDS)
