@@ -109,8 +109,7 @@ class Outgoing:
     def abandon(self) -> None:
         """End the connection with all that has not arrived, and connect anew."""
         if self._connection is not None and not self._connecting:
-            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._drop()
+            self._reset()
             self.losses += 1
             self._pause = _FIRST_PAUSE
             self._try_later()
@@ -208,7 +207,7 @@ class Outgoing:
 
     def _lose(self, failure: int) -> None:
         """The connection has ended; 0 where it was the peer that closed it."""
-        self._drop()
+        self._reset()
         self.losses += 1
         reason = os.strerror(failure) if failure else "closed by the peer"
         self._complaints.add(failure)
@@ -220,6 +219,12 @@ class Outgoing:
     def _try_later(self) -> None:
         self._timer.start(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _reset(self) -> None:
+        """Drop the connection with all that it holds: it must not come after what the next one carries."""
+        if self._connection is not None:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._drop()
 
     def _drop(self) -> None:
         if self._connection is not None:
