@@ -41,7 +41,7 @@ def notices(daemon: Conntrackd) -> list[str]:
     It may warn of what it said before its peer was there.
     """
     lines = (line.split("] ", 2) for line in daemon.log_file.read_text().splitlines())
-    texts = [text for _, severity, text in lines if severity != "[warning"]
+    texts = [text for _, severity, text in lines if not severity.endswith("[warning")]
     begin = max(i for i, text in enumerate(texts) if text.startswith("-- starting"))
     return [text.rpartition(" taken ")[0] or text for text in texts[begin + 1 :]]
 

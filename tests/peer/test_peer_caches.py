@@ -49,7 +49,10 @@ def wait_kernels_equal(pair: Pair, *ignoring: str) -> None:
         expected, actual = pair.expected(), pair.receiver.kernel()
         if len(expected) != len(actual):
             return [f"{len(actual)} flows in place of {len(expected)}"]
-        return differences(expected, actual, timeout_tolerance=60, ignoring=[*pair.lost, *ignoring])
+        # A bulk tells timeouts as of the last change, and is told again a while later.
+        return differences(
+            expected, actual, timeout_tolerance=60, timeout_excess=60, ignoring=[*pair.lost, *ignoring]
+        )
 
     wait_until(lambda: not found(), 30.0, "equal kernels", lambda: "\n".join([*found(), pair.logs()]))
 
