@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed import Namespace
@@ -12,7 +13,8 @@ from tests.docs.blocks import ROOT
 
 _PROGRAMS = Path(sys.executable).parent
 _PATH = f"{_PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SET_UP = """
+SHELL = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc", "bash"]
+SET_UP = """
 mount -t tmpfs tmpfs /run && mkdir -p /run/lock /run/netns || exit
 mount -t tmpfs tmpfs /mnt || exit
 for directory in etc usr/local; do
@@ -36,17 +38,18 @@ class Host:
 
     Processes, mounts and the files that it changes in /etc, /usr/local, /run and /var/log are its own, and
     end with it. It stands in the source's directory. Its network is that of ``namespace``.
+
+    Another ``shell``, with the commands that set it up, may stand on another machine's files.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, shell: Sequence[str] = SHELL, set_up: str = SET_UP) -> None:
         self.namespace = namespace
         self._directory = namespace.directory / f"{namespace.label}-host"
         self._directory.mkdir()
         self._count = 0
-        isolation = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]
-        self._shell = namespace.popen([*isolation, "bash"], pipes=True, name="shell")
+        self._shell = namespace.popen(list(shell), pipes=True, name="shell")
         status, said = self.run(
-            f"hostname {namespace.label}\n" + _SET_UP.format(root=ROOT, path=_PATH, home=self._directory)
+            f"hostname {namespace.label}\n" + set_up.format(root=ROOT, path=_PATH, home=self._directory)
         )
         assert status == 0, said
 

@@ -53,6 +53,14 @@ def carry_out(page: Page, command: Command, scene: Scene, *, may_fail: bool) -> 
         wait_until(lambda: host.run(LISTENS)[0] == 0, 20.0, f"{where} to listen")
 
 
+def carry_out_all(page: Page, step: Step, scene: Scene) -> None:
+    """Give the commands of a block."""
+    commands = step.commands()
+    for command, next_one in zip(commands, [*commands[1:], None], strict=True):
+        asked = next_one is not None and next_one.text == "echo $?"
+        carry_out(page, command, scene, may_fail=asked)
+
+
 def _lines(text: str) -> str:
     """Without blanks at line ends, and with a newline at the end of what has none."""
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -109,10 +117,7 @@ def test_the_page(name: str, bed: Testbed) -> None:
         elif step.kind == "python":
             run_python(step, bed)
         elif step.kind == "console":
-            commands = step.commands()
-            for command, next_one in zip(commands, [*commands[1:], None], strict=True):
-                asked = next_one is not None and next_one.text == "echo $?"
-                carry_out(page, command, scene, may_fail=asked)
+            carry_out_all(page, step, scene)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from testbed.command import run_command
 
-# Each program is executed in place of the one before, so that a signal comes to the last.
+# Each program is executed in place of the one before, so that a signal comes to the last. The root is a mount
+# of its own: ip-netns(8) asks for that.
 _ENTER = """
 root=$1 shared=$2
 shift 2
-mount --rbind /dev "$root/dev" && mount -t proc proc "$root/proc" &&
+mount --bind "$root" "$root" && mount --rbind /dev "$root/dev" && mount -t proc proc "$root/proc" &&
     mkdir -p "$root$shared" && mount --bind "$shared" "$root$shared" && exec chroot "$root" "$@"
 """
 _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
