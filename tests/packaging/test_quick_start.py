@@ -30,7 +30,7 @@ def test_the_quick_start_on_a_clean_debian(bed: Testbed, debian: Chroot, package
         assert host.run("command -v conntrackd") == (0, "/usr/sbin/conntrackd\n")
         page = read_page("quick-start")
         for step in page.steps:
-            if step.kind == "console":
+            if step.kind == "console" and step.remark != "not run":
                 carry_out_all(page, step, {"host": host})
     finally:
         debian.apt("purge", "pyconntrack")
