@@ -6,13 +6,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from pyconntrack import ConntrackTable, Flow, Status, TcpInfo, Tuple
-from pyconntrack.core.datagrams import Datagrams
+from pyconntrack import ConntrackTable, Flow, Tuple
 from pyconntrack.core.injector import Injector
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.standby_cache import StandbyCache
@@ -23,7 +22,7 @@ from tests.core.support_flows import ASSURED, CONFIRMED, EXPECTED, SEEN_REPLY, T
 from tests.core.support_wire import DESTROY, NEW, UPDATE, flow_body, message, read_table
 
 LOCAL = bytes([127, 0, 0, 1])
-SYN_RECEIVED, ESTABLISHED, FIN_WAIT, TIME_WAIT = 2, 3, 4, 7
+ESTABLISHED, FIN_WAIT = 3, 4
 # Packets are tracked only where something asks for it.
 TRACKED = "table inet t { chain c { type filter hook input priority 0; ct state invalid drop; };}"
 LONG_AGO, NOW = 100, 1000
@@ -94,25 +93,6 @@ class Standby:
         """The source ports of the flows that are this node's."""
         flows = read_table(self.cache.table)
         return {flows.unpack(index)["original"][4] for index in range(len(flows))}
-
-    @property
-    def known_state(self) -> int:
-        """The TCP state of the one entry."""
-        return int(read_table(self.cache.table).unpack(0)["tcp_state"])
-
-    def make_own(self, port: int, state: int) -> None:
-        """A connection of this node's: no message tells of it."""
-        tuple_ = Tuple("10.0.0.1", "10.0.0.2", 6, port, 80)
-        self.table.create(
-            Flow(original=tuple_, status=Status.SEEN_REPLY, timeout=60, tcp=TcpInfo(state=state))
-        )
-        self.follow()
-        assert self.own == {port}
-
-    def send_all(self) -> None:
-        """Nothing waits to be sent any more."""
-        self.cache.queue.fill(Datagrams(1400), 1, 0)
-        assert self.cache.queue.waiting == 0
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -204,67 +184,6 @@ def test_a_new_flow_takes_the_place_of_one_that_has_gone_further(standby: Standb
     standby.take((UPDATE, tcp(1, 1, status=CONFIRMED)))
     assert standby.state(1) == 1
     assert not int(standby.flows()[1].status or 0) & ASSURED
-
-
-@pytest.mark.parametrize("kind", [NEW, UPDATE])
-@pytest.mark.parametrize("make", [tcp, lambda port, **more: translated(port, 9, **more)])
-def test_a_late_message_does_not_set_a_peers_flow_back(
-    standby: Standby, kind: int, make: Callable[..., KernelFlow]
-) -> None:
-    def tell(kind: int, state: int, status: int, timeout: int) -> None:
-        flow = make(1, mark=state)
-        told = replace(flow, status=(flow.status or 0) & ~ASSURED | status, tcp=(state, 0, 0))
-        standby.take((kind, told), timeout=timeout)
-
-    tell(NEW, ESTABLISHED, ASSURED, 600)
-    first = standby.flows()[1]
-    tell(kind, SYN_RECEIVED, 0, 60)
-    flow = standby.flows()[1]
-    assert (standby.state(1), flow.id, flow.reply, flow.mark) == (ESTABLISHED, first.id, first.reply, 2)
-    assert int(flow.status or 0) & ASSURED and (flow.timeout or 0) > 60
-    tell(UPDATE, FIN_WAIT, ASSURED, 120)
-    tell(kind, ESTABLISHED, ASSURED, 600)
-    assert standby.state(1) == FIN_WAIT and (standby.flows()[1].timeout or 0) <= 120
-    # Where the old connection has closed, it is a new one.
-    tell(UPDATE, TIME_WAIT, ASSURED, 120)
-    tell(kind, SYN_RECEIVED, 0, 60)
-    assert (standby.state(1), standby.own) == (SYN_RECEIVED, set())
-
-
-def test_a_late_message_does_not_set_back_what_is_used_here_before_its_event_is_read(
-    standby: Standby,
-) -> None:
-    standby.make_own(1, SYN_RECEIVED)
-    further = Flow(original=Tuple("10.0.0.1", "10.0.0.2", 6, 1, 80), tcp=TcpInfo(state=ESTABLISHED))
-    standby.table.update(further)
-    standby.take((UPDATE, tcp(1, SYN_RECEIVED, status=CONFIRMED | SEEN_REPLY)), now=NOW + 1)
-    assert standby.state(1) == ESTABLISHED
-    standby.follow(NOW + 1)
-    assert standby.known_state == ESTABLISHED
-
-
-def test_an_entry_follows_what_a_peers_message_makes_of_its_flow(standby: Standby) -> None:
-    """Or a bulk would tell of the old state, and set the flow back elsewhere."""
-    standby.make_own(1, SYN_RECEIVED)
-    standby.send_all()
-    standby.take((UPDATE, tcp(1)), now=NOW + 1)
-    assert (standby.own, standby.state(1), standby.known_state) == ({1}, ESTABLISHED, ESTABLISHED)
-    standby.follow(NOW + 1)
-    assert (standby.own, standby.known_state, standby.cache.queue.waiting) == ({1}, ESTABLISHED, 0)
-    # Its age goes on meanwhile.
-    standby.take((UPDATE, tcp(1, FIN_WAIT)), now=NOW + 2)
-    assert (standby.own, standby.cache.lent_count) == (set(), 1)
-
-
-def test_an_entry_that_followed_a_peers_message_is_not_set_back_by_a_dump(standby: Standby) -> None:
-    standby.make_own(1, SYN_RECEIVED)
-    standby.send_all()
-    standby.cache.begin_resync()
-    dumped = standby.table.dump_batch()
-    standby.take((UPDATE, tcp(1)), now=NOW + 1)
-    standby.cache.merge_batch(dumped, NOW + 1)
-    standby.cache.end_resync()
-    assert (standby.known_state, standby.cache.queue.waiting) == (ESTABLISHED, 0)
 
 
 def test_a_flow_waits_for_its_master(standby: Standby) -> None:

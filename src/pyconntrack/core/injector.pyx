@@ -11,10 +11,6 @@ refuses goes there in another form, until a flow is as its message tells, or can
   delete and create          what the kernel does not let be changed so, or what has another translation there
   wait                       a flow whose master is not there yet
 
-A TCP state does not go back by a message that comes late: where routing spreads packets, several nodes tell of one connection, and messages
-cross. So the kernel is first asked how far a connection is that is open by its message. One that begins, SYN_SENT, takes the
-place of whatever is there, and so does one where the old one has closed.
-
 A flow whose traffic goes through this node, by its internal cache, is not to suffer from what a peer says of it: it is neither deleted
 nor created anew, its TCP state does not go back, its timeout is not shortened. But its windows are no longer looked at: where routes are
 asymmetric, this node sees one direction only.
@@ -41,9 +37,8 @@ from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
 
 cdef enum:
-    ROUNDS = 6                 # a flow takes five at most: look, change, create, delete and create, ask
-    TCP_SYN_RECV = 2           # TCP_CONNTRACK_*, linux/netfilter/nf_conntrack_tcp.h
-    TCP_TIME_WAIT = 7
+    ROUNDS = 5                 # a flow takes four at most: change, create, delete and create, ask
+    TCP_TIME_WAIT = 7          # TCP_CONNTRACK_*, linux/netfilter/nf_conntrack_tcp.h
     TCP_CLOSE = 8
     EXPECTED = 1 << 0          # IPS_*, linux/netfilter/nf_conntrack_common.h
     SETTABLE = 1 << 1 | 1 << 2 | 1 << 3    # SEEN_REPLY, ASSURED, CONFIRMED
@@ -61,7 +56,6 @@ cdef enum:
     STEP_REPLACE = 4           # delete and create
     STEP_DELETE = 5
     STEP_ASK = 6               # which flow that now is
-    STEP_LOOK = 7              # how far the flow is that is there
 
 # What the kernel has told of a flow.
 cdef enum:
@@ -83,7 +77,7 @@ cdef class Injector(ExternalCache):
     cdef uint8_t steps[16]
     cdef uint8_t heard[16]
     cdef uint8_t changed[16]           # what the kernel told: EVENT_*
-    cdef bint used[16]                 # the flow's traffic goes through this node, or it is further on than the message
+    cdef bint used[16]                 # the flow's traffic goes through this node
     cdef int positions[16]             # of the request that decides, in the batch
     cdef uint64_t reasons[4096]
 
@@ -211,14 +205,6 @@ cdef class Injector(ExternalCache):
             return
         if self.used[i]:
             self.spare(i, &known, now - updated)
-        if has(flow, BIT_TCP_STATE) and TCP_SYN_RECV <= flow.tcp_state < TCP_TIME_WAIT:
-            self.steps[i] = STEP_LOOK
-        else:
-            self.put_in(i)
-
-    cdef void put_in(self, uint32_t i) noexcept nogil:
-        """The first step that changes something, for a message of a flow that is there or is to be."""
-        cdef flow_t *flow = &self.flows[i]
         if not is_fixed(flow):
             self.steps[i] = STEP_STORE
         elif self.kinds[i] == TYPE_FLOW_UPDATE:
@@ -227,7 +213,7 @@ cdef class Injector(ExternalCache):
             self.steps[i] = STEP_CREATE
 
     cdef void spare(self, uint32_t i, const flow_t *known, uint32_t age) noexcept nogil:
-        """Take out of a message what would set its flow back, whose traffic goes through this node or which is further on."""
+        """Take out of a message what would set its flow back, whose traffic goes through this node."""
         cdef flow_t *flow = &self.flows[i]
         if has(flow, BIT_TCP_STATE) and has(known, BIT_TCP_STATE) and flow.tcp_state < known.tcp_state:
             if known.tcp_state == TCP_TIME_WAIT or known.tcp_state == TCP_CLOSE:
@@ -235,8 +221,6 @@ cdef class Injector(ExternalCache):
                 self.used[i] = False
                 return
             drop(flow, BIT_TCP_STATE)
-            # Each state has a timeout of its own.
-            drop(flow, BIT_TIMEOUT)
         if has(flow, BIT_TIMEOUT) and has(known, BIT_TIMEOUT) and <int64_t>flow.timeout <= <int64_t>known.timeout - <int64_t>age:
             drop(flow, BIT_TIMEOUT)
         # A bit of the status that is set cannot be taken away.
@@ -264,7 +248,7 @@ cdef class Injector(ExternalCache):
         cdef bint keeps_timeout
         if step == STEP_DELETE or step == STEP_REPLACE:
             self.batch.add(&flow, IPCTNL_MSG_CT_DELETE, 0)
-        if step == STEP_ASK or step == STEP_LOOK:
+        if step == STEP_ASK:
             self.batch.add(&flow, IPCTNL_MSG_CT_GET, 0)
         elif step == STEP_CHANGE:
             complete_tcp(&flow, self.options.window_tracking)
@@ -314,21 +298,10 @@ cdef class Injector(ExternalCache):
                 break
         else:
             return
-        if self.steps[i] == STEP_LOOK:
-            self.compare(i, &flow)
-            return
         if self.steps[i] != STEP_ASK:
             self.changed[i] = flow.event
         self.heard[i] = HEARD if is_same_translation(&self.flows[i], &flow) else HEARD_OTHER
         self.internal.lend(&flow, now)
-
-    cdef void compare(self, uint32_t i, flow_t *there) noexcept nogil:
-        """Spare the kernel's flow where it is the message's, and further on."""
-        cdef flow_t *told = &self.flows[i]
-        if (has(told, BIT_TCP_STATE) and has(there, BIT_TCP_STATE) and told.tcp_state < there.tcp_state
-                and is_same_translation(told, there)):
-            self.used[i] = True
-            self.spare(i, there, 0)
 
     cdef void judge(self, uint32_t i, int code, uint32_t now) noexcept nogil:
         """What the answer to a message's step leads to."""
@@ -336,9 +309,7 @@ cdef class Injector(ExternalCache):
         if code == ENOBUFS:
             # The answer is lost: once more.
             return
-        if step == STEP_LOOK:
-            self.put_in(i)
-        elif code == 0:
+        if code == 0:
             self.succeed(i, step)
         elif step == STEP_DELETE:
             self.steps[i] = STEP_DONE

@@ -28,6 +28,5 @@ cdef class StandbyCache(InternalCache):
 
     cdef bint passes_over(self, const flow_t *event, uint32_t hash, uint32_t now) noexcept nogil
     cdef void forget_lent(self, const flow_t *event, uint32_t hash) noexcept nogil
-    cdef void follow_kernel(self, uint32_t number, const flow_t *told) noexcept nogil
     cdef void leave(self, uint32_t number) noexcept nogil
     cdef uint32_t find_living(self, const flow_t *flow, uint32_t hash) noexcept nogil

@@ -7,8 +7,7 @@ to this node, of which only its identity is remembered, eight bytes. It becomes 
 event that a packet caused, for then its traffic goes through this node. An event tells by the port id of a netlink socket who caused
 it: 0 is the kernel itself, on behalf of a packet or of a timeout. And a flow of this node becomes the peer's where a
 message comes of it and no packet has changed it lately: then it leaves the cache, without a word to the peers. Where news of both come
-at about the same time, it stays, but the peer may end it, and the entry follows what the message made of it in the kernel, which is
-not told to the peers: it came from one.
+at about the same time, it stays, but the peer may end it.
 
 Established flows may go on for hours without an event; so after a fail-over an operator's resync (`conntrackd -R`) makes
 all flows this node's. Others pass over what is lent; and they find anew what of it is still there, so that lost events leave no trace.
@@ -22,10 +21,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.identity_set cimport IdentitySet, identity
 from pyconntrack.core.internal cimport InternalCache
-from pyconntrack.core.overlay cimport lay_over, nat_fields
 from pyconntrack.core.record cimport *
 from pyconntrack.core.table cimport *
-from pyconntrack.core.wire cimport BODY_MAX, TYPE_FLOW_UPDATE, decode_body, derive_nat, encode_body, flow_key, key_t, normalise
+from pyconntrack.core.wire cimport TYPE_FLOW_UPDATE, decode_body, derive_nat, flow_key, key_t, normalise
 
 cdef enum:
     SLOT_FOUND = 128           # a flag of a slot beside those of table.pxd: the first dump found it, nobody knows whose it is
@@ -74,38 +72,11 @@ cdef class StandbyCache(InternalCache):
             slot = self.table.at(number)
             if not slot.flags & SLOT_FOUND and now - slot.updated < NEWS_SECONDS:
                 slot.flags |= SLOT_CONTESTED
-                self.follow_kernel(number, flow)
                 return
             self.leave(number)
         self.lent.add(name)
         if self.resyncing:
             self.named.add(name)
-
-    cdef void follow_kernel(self, uint32_t number, const flow_t *told) noexcept nogil:
-        """Lay what the kernel tells of a flow that a peer's message has changed over its entry, as no news of this node's: it is not queued."""
-        cdef flow_t flow
-        cdef flow_t told_now = told[0]
-        cdef uint8_t[BODY_MAX] body
-        cdef uint32_t length
-        cdef uint64_t fields, old
-        cdef slot_t *slot = self.table.at(number)
-        if self.filter is not None and not self.filter.accepts(told):
-            return
-        derive_nat(&told_now)
-        normalise(&told_now)
-        fields = told_now.present
-        if has(&told_now, BIT_STATUS) and has(&told_now, BIT_REPLY):
-            fields |= nat_fields()
-        decode_body(slot.body, slot.length, &flow)
-        lay_over(&flow, &told_now, fields)
-        length = encode_body(&flow, self.without, body)
-        # Newer than a dump under way, but its age goes on, or news of the peer's would keep the flow here.
-        InternalCache.touch(self, number, &told_now)
-        old = digest_body(slot.body, slot.length)
-        if self.table.set_body(slot, body, length) < 0:
-            self.counters.update_failed += 1
-            return
-        self.digest += digest_body(body, length) - old
 
     cdef void leave(self, uint32_t number) noexcept nogil:
         """The entry's flow is no longer this node's: no peer is to hear of it."""
