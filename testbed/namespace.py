@@ -47,6 +47,8 @@ class Namespace:
             # Addresses are usable at once only without duplicate address detection.
             for interface in ("all", "default"):
                 self.sysctl(f"net.ipv6.conf.{interface}.accept_dad", 0, required=False)
+            # With its default, 2, it depends on listeners in *other* namespaces whether events are told.
+            self.sysctl("net.netfilter.nf_conntrack_events", 1, required=False)
         except BaseException:
             self.close()
             raise

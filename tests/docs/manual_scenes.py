@@ -19,7 +19,13 @@ PREPARES = re.compile(r"cat >/etc/|nft -f|sysctl|install .*/etc/conntrackd|echo 
 
 def machine(bed: Testbed) -> Scene:
     """One machine that is joined to nothing."""
-    return {"host": Host(bed.namespace("host"))}
+    return {"host": Host(as_delivered(bed.namespace("host")))}
+
+
+def as_delivered(space: Namespace) -> Namespace:
+    """With the kernel's default: a page whose commands need another one says so itself."""
+    space.sysctl("net.netfilter.nf_conntrack_events", 2)
+    return space
 
 
 def nodes(bed: Testbed, count: int) -> Scene:
@@ -29,7 +35,7 @@ def nodes(bed: Testbed, count: int) -> Scene:
     """
     hub = bed.namespace("hub")
     switches = {name: bridge(hub, name) for name in ("inside", "outside", "link")}
-    spaces = [bed.namespace(f"fw{number}") for number in range(1, count + 1)]
+    spaces = [as_delivered(bed.namespace(f"fw{number}")) for number in range(1, count + 1)]
     for number, space in enumerate(spaces, start=1):
         _join(switches["inside"], space, "eth0", f"10.0.1.{10 + number}/24")
         _join(switches["outside"], space, "eth1", f"192.0.2.{10 + number}/24")
