@@ -76,9 +76,10 @@ lint: $(FOR_LINT)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Parts of it: make bench ONLY=commands,events BENCH="--rounds 1 --sizes 10k,1M"; only a whole run writes to docs.
 bench: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
-	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
 
 wheel: $(INSTALLED)
 	@scripts/prepare $(PACKAGE_TOOLS)

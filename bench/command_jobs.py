@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.jobs import Figures
 from bench.kernel_limits import flush_table, load_table
-from bench.node import OURS, THEIRS
+from bench.results import OURS, THEIRS, Figures
 from testbed import CommandFailedError, Namespace
 
 _COMMANDS = {OURS: [str(Path(sys.executable).parent / "conntrack")], THEIRS: ["/usr/sbin/conntrack"]}
@@ -77,7 +76,7 @@ def run_commands(kind: str, namespace: Namespace, flows: int, saved: Path, failu
     figures = _start_up(kind, namespace)
     flush_table(namespace)
     load_table(namespace, flows)
-    figures |= _figures("-L", run_conntrack(kind, namespace, "-L"), flows)
+    figures |= list_table(kind, namespace, flows)
     figures |= _figures("-L -o xml", run_conntrack(kind, namespace, "-L", "-o", "xml"), flows)
     save = run_conntrack(kind, namespace, "-L", "-o", "save", output=saved)
     figures |= _figures("-L -o save", save, flows)
@@ -90,6 +89,11 @@ def run_commands(kind: str, namespace: Namespace, flows: int, saved: Path, failu
     figures |= _figures("-D", run_conntrack(kind, namespace, "-D", *_ALL), flows)
     figures |= _figures("-R", run_conntrack(kind, namespace, "-R", str(saved)), flows)
     return figures
+
+
+def list_table(kind: str, namespace: Namespace, flows: int) -> Figures:
+    """The table as people read it."""
+    return _figures("-L", run_conntrack(kind, namespace, "-L"), flows)
 
 
 def list_as_json(namespace: Namespace, flows: int) -> Figures:

@@ -4,21 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.flows import established
-from pyconntrack.core.requests import RequestBatch, table_request
+from bench.flows import ASSURED, CONFIRMED, ESTABLISHED, SEEN_REPLY, Bytes, requests, template
+from pyconntrack.core.netlink import acknowledgement, messages
+from pyconntrack.core.requests import table_request
 from pyconntrack.kernel.dump import NLM_F_DUMP
-from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.socket import HEADER_SIZE, NLMSG_DONE, NLMSG_ERROR, ConntrackSocket
 from pyconntrack.kernel.table import GET, NEW, NLM_F_CREATE, NLM_F_EXCL, ConntrackTable
 from testbed import Namespace
 
 _SETTINGS = Path("/proc/sys/net/netfilter")
-_DUMP_BUFFER = 65536
-_NLMSG_DONE = 3
+_RECEIVED = 65536
+_SENT = 256
+"""Requests in a datagram."""
+_MADE = 16 * _SENT
+"""Requests made at a time."""
+_LONG = 100_000
 
 
 class NoRoomError(RuntimeError):
@@ -63,39 +69,61 @@ def _at_least(name: str, value: int) -> Iterator[None]:
             path.write_text(f"{before}\n")
 
 
+def created(numbers: range, network: int = 1) -> Bytes:
+    """Requests that create established connections, a row of bytes each."""
+    model = template(
+        NEW,
+        NLM_F_CREATE | NLM_F_EXCL,
+        state=ESTABLISHED,
+        status=SEEN_REPLY | ASSURED | CONFIRMED,
+        timeout=_LONG,
+    )
+    return requests(model, numbers, network)
+
+
 def load_table(namespace: Namespace, count: int) -> tuple[float, float]:
     """Create `count` established connections by bare batched requests.
 
     Returns wall and CPU seconds of the requests alone. Raises NoRoomError.
     """
     wall = processor = 0.0
-    requests = RequestBatch()
-    with ConntrackSocket(namespace=namespace.name, receive_buffer=requests.receive_buffer) as kernel:
-        for batch in established(count):
-            start = 0
-            while start < len(batch):
-                wall_before, processor_before = time.perf_counter(), time.thread_time()
-                requests.clear()
-                start = requests.add_flows(batch, start, NEW, NLM_F_CREATE | NLM_F_EXCL)
-                requests.send(kernel.fileno())
-                failed = requests.collect(kernel.fileno())
-                wall += time.perf_counter() - wall_before
-                processor += time.thread_time() - processor_before
-                if failed:
-                    raise NoRoomError(f"the kernel refused {len(failed)} flows, errno {failed[0][1]}")
+    with ConntrackSocket(namespace=namespace.name, receive_buffer=2**20) as kernel:
+        for first in range(0, count, _MADE):
+            made = created(range(first, min(count, first + _MADE)))
+            wall_before, processor_before = time.perf_counter(), time.thread_time()
+            for begin in range(0, len(made), _SENT):
+                kernel.socket.send(made[begin : begin + _SENT].data)
+            wall += time.perf_counter() - wall_before
+            processor += time.thread_time() - processor_before
+            refused = count_refused(kernel.socket)
+            if refused:
+                raise NoRoomError(f"the kernel refused {refused} flows of {count}")
     return wall, processor
 
 
-def bare_dump(namespace: Namespace) -> float:
-    """Dump the table and discard it unread. Returns CPU seconds."""
-    buffer = bytearray(_DUMP_BUFFER)
+def count_refused(answers: socket.socket) -> int:
+    """How many requests the kernel has refused since the last time, of those that want no answer else."""
+    refused = 0
+    while True:
+        try:
+            answer = answers.recv(_RECEIVED, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return refused
+        for kind, flags, _, message in messages(answer):
+            if kind == NLMSG_ERROR and acknowledgement(message[HEADER_SIZE:], flags)[0]:
+                refused += 1
+
+
+def bare_dump(namespace: Namespace) -> tuple[float, float]:
+    """Dump the table and discard it unread. Returns wall and CPU seconds."""
+    buffer = bytearray(_RECEIVED)
     with ConntrackSocket(namespace=namespace.name) as kernel:
-        before = time.thread_time()
+        wall, processor = time.perf_counter(), time.thread_time()
         kernel.socket.send(table_request(GET, NLM_F_DUMP, kernel.next_sequence()))
         while True:
             kernel.socket.recv_into(buffer)
-            if struct.unpack_from("=H", buffer, 4)[0] == _NLMSG_DONE:
-                return time.thread_time() - before
+            if struct.unpack_from("=H", buffer, 4)[0] == NLMSG_DONE:
+                return time.perf_counter() - wall, time.thread_time() - processor
 
 
 def flush_table(namespace: Namespace) -> None:

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Makes the kernel's events as many short connections make them. A process of its own, inside a namespace.
 
-`python -m bench.short_connections RATE SECONDS` makes RATE events a second and prints, as JSON, how many it
-made in which time. Each connection is born, answered, established, closed from both ends, and removed; some
-thousands live at any time.
+`python -m bench.short_connections RATE SECONDS [PROBES]` makes RATE events a second and prints, as JSON, how
+many it made in which time, and what that took itself. Each connection is born, answered, established, closed
+from both ends, and removed; some thousands live at any time.
+
+PROBES flows a second stay beside them, from 10.99.0.0/16, as many as they are numbered; the JSON tells when
+each was created, in nanoseconds of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import time
+from collections.abc import Iterator
 
-from bench.flows import ASSURED, CONFIRMED, SEEN_REPLY, add_flow
-from pyconntrack.core.batch import FlowBatch
-from pyconntrack.core.kernel_codec import encode, prepare_creates
-from pyconntrack.core.netlink import acknowledgement, messages
-from pyconntrack.kernel.socket import HEADER_SIZE, NLMSG_ERROR, ConntrackSocket
+import numpy
+
+from bench.flows import ASSURED, CONFIRMED, SEEN_REPLY, Bytes, requests, template
+from bench.kernel_limits import count_refused, created
+from pyconntrack.kernel.socket import ConntrackSocket
 from pyconntrack.kernel.table import DELETE, NEW, NLM_F_CREATE, NLM_F_EXCL
 
 # State, status bits, and how many connections later it comes; at 7,000 a second, 1000 are 0.14 seconds.
@@ -34,73 +37,70 @@ _TUPLES = 8192
 _CONNECTIONS_AT_ONCE = 2
 _TIMEOUT = 120
 _ANSWERS_EVERY = 500
+_NETWORK, PROBE_NETWORK = 2, 99
+MOST_PROBES = 65536
 
 
-def _encoded_steps() -> list[list[bytes]]:
-    """For each step of a life, the request of each tuple."""
+def _round() -> Bytes:
+    """One round through all tuples, in the steady state: in a row, a birth and the later steps of others."""
     steps = []
-    for state, status, _ in _LIFE:
-        batch = FlowBatch(_TUPLES)
-        for number in range(_TUPLES):
-            add_flow(batch, number, 2, state=state, status=status, timeout=_TIMEOUT)
-        prepare_creates(batch)
-        flags = NLM_F_CREATE | NLM_F_EXCL if state == 1 else 0
-        steps.append([encode(batch, number, NEW, flags, 1) for number in range(_TUPLES)])
-    steps.append([encode(batch, number, DELETE, 0, 1) for number in range(_TUPLES)])
-    return steps
+    for state, status, delay in _LIFE:
+        flags = 0 if delay else NLM_F_CREATE | NLM_F_EXCL
+        steps.append((template(NEW, flags, state=state, status=status, timeout=_TIMEOUT), delay))
+    steps.append((template(DELETE, 0, state=0, status=0, timeout=0), _REMOVED_AFTER))
+    rows = [numpy.roll(requests(model, range(_TUPLES), _NETWORK), delay, axis=0) for model, delay in steps]
+    return numpy.hstack(rows)
 
 
-def _datagrams() -> list[bytes]:
-    """One round through all tuples in the steady state: beside each birth, the later steps of others."""
-    steps = _encoded_steps()
-    delays = [*(delay for _, _, delay in _LIFE), _REMOVED_AFTER]
-    rounds = []
-    for first in range(0, _TUPLES, _CONNECTIONS_AT_ONCE):
-        numbers = range(first, first + _CONNECTIONS_AT_ONCE)
-        rounds.append(
-            b"".join(
-                step[(number - delay) % _TUPLES]
-                for step, delay in zip(steps, delays, strict=True)
-                for number in numbers
-            )
-        )
-    return rounds
+def _alive_already() -> Iterator[Bytes]:
+    """Requests for the connections that were born before the round begins, in the states of their ages."""
+    ends = [*(delay for _, _, delay in _LIFE[1:]), _REMOVED_AFTER]
+    for (state, status, begin), end in zip(_LIFE, ends, strict=True):
+        model = template(NEW, NLM_F_CREATE | NLM_F_EXCL, state=state, status=status, timeout=_TIMEOUT)
+        yield requests(model, range(_TUPLES - end, _TUPLES - begin), _NETWORK)
 
 
-def _count_refused(answers: socket.socket) -> int:
-    refused = 0
-    while True:
-        try:
-            answer = answers.recv(65536, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return refused
-        for kind, flags, _, message in messages(answer):
-            if kind == NLMSG_ERROR and acknowledgement(message[HEADER_SIZE:], flags)[0]:
-                refused += 1
-
-
-def main(rate: int, seconds: float) -> None:
+def main(rate: int, seconds: float, probes: int) -> None:
     """Make the events and print what was made."""
-    datagrams = _datagrams()
+    rows = _round()
+    marked = created(range(min(MOST_PROBES, int(probes * seconds))), PROBE_NETWORK)
     requests_each = _CONNECTIONS_AT_ONCE * (len(_LIFE) + 1)
     pause = requests_each / rate
     sent = refused = 0
+    stamps: list[int] = []
     with ConntrackSocket(receive_buffer=16 * 2**20) as kernel:
+        for rows_before in _alive_already():
+            for row in rows_before:
+                kernel.socket.send(row.data)
         begin = due = time.perf_counter()
-        end = begin + seconds
-        while due < end:
-            kernel.socket.send(datagrams[sent % len(datagrams)])
+        processor = time.process_time()
+        while due - begin < seconds:
+            first = sent * _CONNECTIONS_AT_ONCE % _TUPLES
+            kernel.socket.send(rows[first : first + _CONNECTIONS_AT_ONCE].data)
             sent += 1
+            if len(stamps) < min(len(marked), (due - begin) * probes):
+                stamps.append(time.monotonic_ns())
+                kernel.socket.send(marked[len(stamps) - 1].data)
             if sent % _ANSWERS_EVERY == 0:
-                refused += _count_refused(kernel.socket)
+                refused += count_refused(kernel.socket)
             due += pause
             wait = due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
         took = time.perf_counter() - begin
-        refused += _count_refused(kernel.socket)
-    print(json.dumps({"events": sent * requests_each - refused, "refused": refused, "seconds": took}))
+        refused += count_refused(kernel.socket)
+        processor = time.process_time() - processor
+    made = {
+        "events": sent * requests_each - refused,
+        # The connections that were there at the beginning, and the ends of those that are left.
+        "beside": 2 * (_REMOVED_AFTER + len(stamps)),
+        "refused": refused,
+        "seconds": took,
+        "processor": processor,
+        "probes": stamps,
+    }
+    print(json.dumps(made))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lines of the report, and what each of them is wanted to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Share:
+    """At most this part of the C tool's figure in the same run."""
+
+    part: float
+
+    def of(self, theirs: float | None) -> float | None:
+        return None if theirs is None else self.part * theirs
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so much, in the row's unit; the C tool's figure does not matter."""
+
+    most: float
+
+    def of(self, theirs: float | None) -> float | None:
+        return self.most
+
+
+Wanted = Share | Limit | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the report: a figure at a size.
+
+    `at` is the number of flows, or of events a second, 0 for what has neither. Where that was not measured,
+    the line is of the largest number below it that was.
+    """
+
+    title: str
+    figure: str
+    unit: str
+    at: int
+    wanted: Wanted = None
+    limit: str = ""
+    """The figure that stands beside it as the limit."""
+    main: bool = False
+    """Also in the short table, which the README has, too."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of the report."""
+
+    title: str
+    about: str
+    rows: tuple[Row, ...]
+    notes: str
+    grows: tuple[str, ...] = ()
+    """The figures that are told for all sizes."""
+
+
+_ABOUT_COMMANDS = """\
+Commands on a table of established IPv4 TCP connections. What they print goes to /dev/null, what `-R` reads
+was written by `-L -o save`."""
+
+COMMANDS = Group(
+    "conntrack",
+    _ABOUT_COMMANDS,
+    (
+        Row("`-L`, a flow", "-L wall", "µs wall", MILLION, Share(1 / 2.2), "dump wall", main=True),
+        Row("`-L`, a flow", "-L user", "µs CPU of its own", MILLION, Share(1 / 6), main=True),
+        Row("`-L`, all", "-L memory", "MB resident", MILLION),
+        Row(
+            "`-L -o xml`, a flow", "-L -o xml wall", "µs wall", MILLION, Share(1 / 3), "dump wall", main=True
+        ),
+        Row("`-L -o xml`, all", "-L -o xml memory", "MB resident", MILLION),
+        Row(
+            "`-L -o save`, a flow",
+            "-L -o save wall",
+            "µs wall",
+            MILLION,
+            Share(1 / 3),
+            "dump wall",
+            main=True,
+        ),
+        Row("`-L -o save`, all", "-L -o save memory", "MB resident", MILLION),
+        Row("`-L -o json`, a flow", "-L -o json wall", "µs wall", MILLION, None, "dump wall"),
+        Row("`-R`, a flow", "-R wall", "µs wall", MILLION, Share(1 / 2.5), "insert wall", main=True),
+        Row("`-R`, all", "-R memory", "MB resident", MILLION, main=True),
+        Row("`-U` of all by a filter, a flow", "-U wall", "µs wall", MILLION, Share(1 / 1.5)),
+        Row("`-U`, all", "-U memory", "MB resident", MILLION),
+        Row("`-D` of all by a filter, a flow", "-D wall", "µs wall", MILLION, Share(1 / 1.5), main=True),
+        Row("`-D`, all", "-D memory", "MB resident", MILLION),
+        Row("`-C` of an empty table", "-C wall", "ms wall", 0, Limit(50), "interpreter", main=True),
+    ),
+    """\
+- Resident: the most that the process held in memory at any time (VmHWM).
+- The limit: the kernel's dump, received and discarded; its inserts, in large batches that were made before;
+  the Python interpreter, started to do nothing.
+""",
+    ("-L wall", "-L -o xml wall", "-L -o save wall", "-R wall", "-D wall", "dump wall", "insert wall"),
+)
+
+_ABOUT_TABLES = """\
+Two daemons of a kind, mode FTFW over UDP between two network namespaces. The table goes from the kernel into
+the internal cache, in bulk to the peer's external cache, and from there into the peer's kernel."""
+
+TABLES = Group(
+    "conntrackd: a full table",
+    _ABOUT_TABLES,
+    (
+        Row("flow into the internal cache", "population", "µs CPU", MILLION, Share(0.7), "dump"),
+        Row("bulk (`-B`), a flow, sender", "bulk sender", "µs CPU", MILLION, Share(0.7), main=True),
+        Row("bulk (`-B`), a flow, receiver", "bulk receiver", "µs CPU", MILLION, Share(0.7), main=True),
+        Row("bulk (`-B`), a flow, until the peer has it", "bulk wall", "µs wall", MILLION),
+        Row("commit (`-c`), a flow", "commit wall", "µs wall", MILLION, Limit(4.5), "insert wall", main=True),
+        Row("commit (`-c`), a flow", "commit", "µs CPU", MILLION, Limit(4.5), "insert"),
+        Row("commit and its events, a flow", "commit followed", "µs CPU", MILLION, Share(0.7)),
+        Row("internal cache, a flow", "internal memory", "bytes", MILLION, Limit(160), main=True),
+        Row("external cache, a flow", "external memory", "bytes", MILLION, Limit(160), main=True),
+        Row("daemon with both caches full", "daemon memory", "MB", MILLION),
+    ),
+    """\
+- A sender's time includes the network stack of both ends, since a veth pair delivers in the sender's time.
+  Ours sends what it finds in the kernel's table at its start to the peers at once, and that is in its figure
+  for the internal cache; the C daemon does not.
+- Commit: ours follows the events of its own commit, and tells its peer, while it commits; the C daemon does
+  that afterwards, which only the third row of it counts. The wall clock has the wait for a processor in it,
+  which other processes share.
+- Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
+""",
+    ("population", "bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
+)
+
+_ABOUT_EVENTS = """\
+Short TCP connections, made through ctnetlink at a steady rate: seven events each (new, five updates,
+destroy), some 3,600 connections alive at any time."""
+
+EVENTS = Group(
+    "conntrackd: events",
+    _ABOUT_EVENTS,
+    (
+        Row("replicated event, sender", "event sender", "µs CPU", 50_000, Share(0.5), main=True),
+        Row("replicated event, receiver", "event receiver", "µs CPU", 50_000, Share(0.5), main=True),
+        Row("client command `-s`", "client", "ms CPU", 0, Limit(50), "interpreter"),
+        Row("client command `-s`", "client wall", "ms wall", 0, Limit(50), "interpreter"),
+    ),
+    """\
+- CPU time is that of the whole daemon, user and system, divided by the number of events.
+""",
+    ("event sender", "event receiver"),
+)
+
+GROUPS = (COMMANDS, TABLES, EVENTS)
