@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Short connections at one node, followed by the other: what an event costs.
-
-Times are microseconds of CPU time for each event.
-"""
+"""Short connections at one node, followed by the other: what an event costs, and when the other one knows."""
 
 from __future__ import annotations
 
@@ -14,12 +11,15 @@ from dataclasses import dataclass
 
 from bench.kernel_limits import flush_table
 from bench.node import Node, Site
+from bench.probes import ProbeClock, ProbesLostError
 from bench.results import Figures
 from bench.run import Run
 
 RATES = (10_000, 50_000, 100_000)
 _FLOWS = 500_000
 _WARM_UP = 0.5
+_PROBES = 400
+"""A second."""
 _CLIENTS = 10
 
 
@@ -43,26 +43,41 @@ def make_events(site: Site, rate: int, seconds: float, probes: int = 0) -> Made:
 
 
 def measure_events(run: Run) -> None:
+    clock = ProbeClock(run.bed.directory)
     for rate in RATES:
         for kind in run.turns(f"{rate:,} events a second"):
-            with run.attempt(f"{rate:,} events a second, {kind}"):
-                run.results.add(kind, replicate_events(kind, run.sites, rate, run.seconds), rate)
+            what = f"{rate:,} events a second, {kind}"
+            with run.attempt(what):
+                figures, probes = replicate_events(kind, run.sites, clock, rate, run.seconds)
+                run.results.add(kind, figures, rate)
+                try:
+                    run.results.add(kind, clock.delays(probes), rate)
+                except ProbesLostError as error:
+                    run.fail(f"{what}: {error}")
 
 
-def replicate_events(kind: str, sites: tuple[Site, Site], rate: int, seconds: float) -> Figures:
-    with Node(kind, sites[0], _FLOWS) as sender, Node(kind, sites[1], _FLOWS) as receiver:
+def replicate_events(
+    kind: str, sites: tuple[Site, Site], clock: ProbeClock, rate: int, seconds: float
+) -> tuple[Figures, list[int]]:
+    """CPU time in microseconds for each event; and when the probes began."""
+    clock.reset()
+    with (
+        Node(kind, sites[0], _FLOWS) as sender,
+        Node(kind, sites[1], _FLOWS, environment=clock.environment) as receiver,
+    ):
         make_events(sites[0], rate, _WARM_UP)
         settle(sites[0], sender, receiver)
         before = sender.processor_seconds(), receiver.processor_seconds()
-        made = make_events(sites[0], rate, seconds)
+        made = make_events(sites[0], rate, seconds, _PROBES)
         settle(sites[0], sender, receiver)
         events = made.events + made.beside
-        return {
+        figures = {
             "event sender": (sender.processor_seconds() - before[0]) / events * 1e6,
             "event receiver": (receiver.processor_seconds() - before[1]) / events * 1e6,
             "event rate": made.events / made.seconds,
             "event generator": made.processor / made.events * 1e6,
         }
+        return figures, made.probes
 
 
 def settle(site: Site, sender: Node, receiver: Node) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def _clock_of(process: int) -> int:
 class Node:
     """A daemon of a kind at a site, with room for `flows` flows. A context manager; it runs inside."""
 
-    def __init__(self, kind: str, site: Site, flows: int) -> None:
+    def __init__(
+        self, kind: str, site: Site, flows: int, *, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.kind = kind
         configuration = Configuration(
             [UnicastLink("link", own=site.own, peer=site.peer, buffer_size=32 * 2**20)],
@@ -48,7 +51,7 @@ class Node:
             netlink_buffer_size=32 * 2**20,
             netlink_buffer_growth=128 * 2**20,
         )
-        self._daemon = Conntrackd(site.namespace, _COMMANDS[kind], configuration)
+        self._daemon = Conntrackd(site.namespace, _COMMANDS[kind], configuration, environment=environment)
 
     def __enter__(self) -> Node:
         self._daemon.start(_PATIENCE)
