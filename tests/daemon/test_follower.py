@@ -44,6 +44,11 @@ General {
 """
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
 class Silent:
     """A log that nobody reads."""
 
@@ -289,3 +294,81 @@ def test_a_dump_that_leaves_flows_out_ends_none(
         assert sizes[3] < 200
         assert len(log.texts) == 1
         assert "of the 200 that it counts" in log.texts[0]
+
+
+def test_of_many_flows_that_this_process_creates_no_events_are_heard(namespace: Namespace) -> None:
+    """They are read from the table afterwards, but whatever else happens meanwhile is heard."""
+    flows = many(follower_module._HEARD_MOST)
+
+    async def run() -> None:
+        follower = KernelFollower(
+            InternalCache(), General(netlink_buffer_size=8 << 20), Silent(), lambda: None
+        )
+        follower.start()
+        with ConntrackTable() as table:
+            table.create(Flow(original=UDP, timeout=600))
+            await until(lambda: len(follower.cache) == 1)
+            heard = follower.events_received
+            with follower.creating(len(flows)):
+                table.create_batch(flows)
+                table.update(Flow(original=UDP, mark=7))
+                follower.catch_up()
+                assert follower.events_received == heard + 1
+                assert mark_of(follower.cache, UDP.source_port) == 7
+                assert not follower.populated
+            await until(lambda: follower.populated)
+            assert len(follower.cache) == len(flows) + 1
+            table.create(Flow(original=replace(UDP, source_port=1001), timeout=600))
+            await until(lambda: len(follower.cache) == len(flows) + 2)
+            assert follower.resyncs == 1
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
+@pytest.mark.parametrize("before", [0, follower_module._HEARD_MOST])
+def test_of_flows_that_are_few_events_are_heard(namespace: Namespace, before: int) -> None:
+    """Few, or fewer than are there already."""
+
+    async def run() -> None:
+        follower = KernelFollower(
+            InternalCache(), General(netlink_buffer_size=8 << 20), Silent(), lambda: None
+        )
+        follower.start()
+        with ConntrackTable() as table:
+            table.create_batch(many(before))
+            flows = before or follower_module._HEARD_MOST - 1
+            with follower.creating(flows):
+                table.create(Flow(original=UDP, timeout=600))
+            await until(lambda: len(follower.cache) == before + 1)
+            assert follower.resyncs == 0
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
+def test_a_flush_ends_a_resync_and_the_next_one_is_the_last(namespace: Namespace) -> None:
+    async def run() -> None:
+        follower = KernelFollower(
+            InternalCache(), General(netlink_buffer_size=8 << 20), Silent(), lambda: None
+        )
+        with ConntrackTable() as table:
+            table.create_batch(many(MANY))
+        follower.start()
+        resync = asyncio.create_task(follower.resync())
+        while not len(follower.cache):
+            await asyncio.sleep(0)
+        follower.flush()
+        await resync
+        assert not follower.populated
+        assert len(follower.cache) == 0
+        await follower.resync()
+        assert follower.populated
+        assert len(follower.cache) == MANY
+        assert follower._scheduled is None
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 30.0))

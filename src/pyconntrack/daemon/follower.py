@@ -8,8 +8,9 @@ another overrun: then it is exact, and since every difference joins the sending 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pyconntrack.config import General
@@ -21,6 +22,7 @@ from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import RequestBatch, table_request
 from pyconntrack.core.standby_cache import StandbyCache
 from pyconntrack.daemon.event_filter import filter_in_kernel
+from pyconntrack.daemon.event_losses import EventLosses
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.daemon.readable import readable
 from pyconntrack.daemon.reporter import Reporter
@@ -45,8 +47,8 @@ _PAUSE = 0.002
 # Seconds until a resync that broke off is tried again, and one that failed.
 _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
-# Seconds from one line of the log about lost events to the next one.
-_SILENCE = 60.0
+# Flows that this process may create and hear of each.
+_HEARD_MOST = 4096
 # Messages that may wait, where a dump becomes messages.
 _WAITING_MOST = 20_000
 # How often in a row a dump that seems to leave flows out is not believed. See _seems_whole.
@@ -85,16 +87,13 @@ class KernelFollower:
         # A larger number would hold the event loop for as long as events come faster than they are taken.
         self._events_at_once = min(general.event_iteration_limit, _EVENTS_PER_STEP)
         self.events_received = 0
-        self.overruns = 0
         self.resyncs = 0
         self.failures = 0
         self.populated = False
         """The cache holds all that was in the kernel's table when it was last read, and followed it since."""
         self._flushes = 0
         self._doubts = 0
-        self._overrun_told = -_SILENCE
-        self._done_to_tell = False
-        self._at_largest_buffer = False
+        self._losses = EventLosses(general, reporter)
         self._loop = asyncio.get_running_loop()
         self._socket: ConntrackSocket | None = None
         self._receiver: NetlinkReceiver | None = None
@@ -147,6 +146,11 @@ class KernelFollower:
             self._socket = None
 
     @property
+    def overruns(self) -> int:
+        """How often the kernel has dropped events."""
+        return self._losses.count
+
+    @property
     def receive_buffer(self) -> int:
         """The event socket's buffer, bytes."""
         return self._socket.receive_buffer if self._socket is not None else 0
@@ -161,6 +165,28 @@ class KernelFollower:
         """Take the events of work that makes many at once, step by step, before the socket overruns."""
         self._take_events(_EVENTS_PER_STEP)
         self.changed()
+
+    @contextlib.contextmanager
+    def creating(self, flows: int) -> Iterator[None]:
+        """While this process itself creates so many flows in the kernel's table, which the cache is to have.
+
+        Where they are the most of it, the kernel makes no events of new flows meanwhile, and afterwards the
+        table is read: that takes half the time. Raises ConntrackError.
+        """
+        if self._socket is None or isinstance(self.cache, Bypass) or not _are_most(flows):
+            yield
+            return
+        self.populated = False
+        self._socket.leave(GROUP_NEW)
+        try:
+            yield
+        finally:
+            # The daemon may have been stopped meanwhile.
+            if self._socket is not None:
+                self._socket.join(GROUP_NEW)
+                # One that is due begins from here on; one that runs has begun too early.
+                if not self._due:
+                    self._resync_now()
 
     def _follow(self) -> int:
         taken = self._take_events(self._events_at_once)
@@ -200,43 +226,11 @@ class KernelFollower:
 
     def _overrun(self) -> None:
         """The kernel has dropped events: more room for the next burst, and a resync soon."""
-        self.overruns += 1
-        self._grow_buffer()
+        assert self._socket is not None
+        self._losses.happened(self._socket, self._loop.time())
         delay = self.general.netlink_overrun_resync
-        self._tell_overrun(delay)
         if delay is not None and self._scheduled is None:
             self._scheduled = self._loop.call_later(delay, self._resync_now)
-
-    def _tell_overrun(self, delay: int | None) -> None:
-        """Once a minute, while it happens all the time."""
-        now = self._loop.time()
-        if now < self._overrun_told + _SILENCE:
-            return
-        self._overrun_told = now
-        self._done_to_tell = delay is not None
-        then = "NetlinkOverrunResync is off, so the cache stays as it is until -R"
-        if delay is not None:
-            then = f"resync with the kernel table in {delay} s"
-        self.reporter.warning(
-            f"netlink events were lost, {then}; a larger NetlinkBufferSize avoids this"
-            + (f" ({self.overruns} times since the start)" if self.overruns > 1 else "")
-        )
-
-    def _grow_buffer(self) -> None:
-        limit = self.general.netlink_buffer_size_max_growth
-        assert self._socket is not None
-        if limit is None or self._at_largest_buffer:
-            return
-        if self._socket.grow_receive_buffer(limit):
-            self.reporter.notice(
-                f"netlink event socket buffer size has been doubled to {self._socket.receive_buffer} bytes"
-            )
-        else:
-            self._at_largest_buffer = True
-            self.reporter.warning(
-                "netlink event socket buffer size cannot be doubled further since it will exceed "
-                f"NetlinkBufferSizeMaxGrowth ({limit} bytes)"
-            )
 
     def resync_soon(self) -> None:
         """Read the kernel's table again, unless that is about to be done."""
@@ -267,6 +261,10 @@ class KernelFollower:
         """
         async with self._resyncing:
             self._due = False
+            # Whatever one was planned for is in the table by now.
+            if self._scheduled is not None:
+                self._scheduled.cancel()
+                self._scheduled = None
             self.resyncs += 1
             begin = self._loop.time()
             await self._take_queued_events()
@@ -285,11 +283,8 @@ class KernelFollower:
                 removed = self.cache.end_resync(complete)
                 self.populated = self.populated or complete
                 self.changed()
-            if complete and self._done_to_tell and self._scheduled is None:
-                self._done_to_tell = False
-                self.reporter.notice(
-                    f"resync with the kernel table done: {len(self.cache)} flows, {removed} had ended unheard"
-                )
+            if complete and self._scheduled is None:
+                self._losses.made_good(len(self.cache), removed)
             if not complete and self._scheduled is None:
                 self._scheduled = self._loop.call_later(_PROMPT, self._resync_now)
             self._reread_later(self._loop.time() - begin)
@@ -349,6 +344,7 @@ class KernelFollower:
         batch = FlowBatch(_STEP_FLOWS + 1024)
         told = malformed = 0
         interrupted = False
+        flushes = self._flushes
         request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
         dump.socket.send(request)
         while True:
@@ -364,10 +360,11 @@ class KernelFollower:
                 await asyncio.sleep(_PAUSE)
                 self._take_events(_EVENTS_PER_STEP)
                 self.changed()
-            interrupted = interrupted or bool(found & INTERRUPTED)
+            # After a flush, the rest would not make the cache whole.
+            interrupted = interrupted or bool(found & INTERRUPTED) or self._flushes != flushes
             if number:
                 raise conntrack_error(number)
-            if found & DONE:
+            if found & DONE or self._flushes != flushes:
                 dump.socket.setblocking(True)
                 return told, malformed, interrupted
             if len(batch) == 0:
@@ -383,6 +380,17 @@ def _seems_whole(told: int, malformed: int, entries: int) -> bool:
     somebody still holds.
     """
     return malformed == 0 and told >= _DOUBTED_BELOW * entries - _DOUBTED_FROM
+
+
+def _are_most(flows: int) -> bool:
+    """Whether so many flows are too many to hear of each, and more than the kernel has now.
+
+    Raises ConntrackError.
+    """
+    if flows < _HEARD_MOST:
+        return False
+    with ConntrackSocket() as kernel:
+        return flows > table_statistics(kernel).entries
 
 
 def _events_mode() -> int:

@@ -215,7 +215,8 @@ class Node:
 
     async def _commit_flows(self) -> None:
         try:
-            await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
+            with self.follower.creating(len(self.external)):
+                await commit(self.external, self.sync, self.reporter, self.follower.catch_up)
         except (ConntrackError, OSError) as error:
             self.reporter.error(f"commit failed: {error}")
             raise CommandError(f"commit failed: {error}") from error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # linux/netlink.h
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
+NETLINK_ADD_MEMBERSHIP = 1
+NETLINK_DROP_MEMBERSHIP = 2
 NETLINK_BROADCAST_ERROR = 4
 NETLINK_NO_ENOBUFS = 5
 NETLINK_CAP_ACK = 10
@@ -89,6 +91,14 @@ class ConntrackSocket(Closing):
     def set_option(self, option: int, value: int = 1) -> None:
         """Set an option of SOL_NETLINK. Raises OSError."""
         self.socket.setsockopt(SOL_NETLINK, option, value)
+
+    def join(self, group: int) -> None:
+        """Hear of a group, one of GROUP_*, from now on. Raises OSError."""
+        self.set_option(NETLINK_ADD_MEMBERSHIP, group.bit_length())
+
+    def leave(self, group: int) -> None:
+        """Hear no more of a group, one of GROUP_*; what waits stays. Raises OSError."""
+        self.set_option(NETLINK_DROP_MEMBERSHIP, group.bit_length())
 
     def set_reliable(self) -> None:
         """Make the kernel hold back what it cannot tell: an event that does not fit is delivered later, no
