@@ -348,6 +348,9 @@ class KernelFollower:
         request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
         dump.socket.send(request)
         while True:
+            if self._flushes != flushes:
+                # The rest would not make the cache whole.
+                return told, malformed, True
             self._take_events(_EVENTS_PER_STEP)
             batch.clear()
             found, number, unread = receive_flows(receiver, batch, _STEP_FLOWS, False)
@@ -360,11 +363,10 @@ class KernelFollower:
                 await asyncio.sleep(_PAUSE)
                 self._take_events(_EVENTS_PER_STEP)
                 self.changed()
-            # After a flush, the rest would not make the cache whole.
-            interrupted = interrupted or bool(found & INTERRUPTED) or self._flushes != flushes
+            interrupted = interrupted or bool(found & INTERRUPTED)
             if number:
                 raise conntrack_error(number)
-            if found & DONE or self._flushes != flushes:
+            if found & DONE:
                 dump.socket.setblocking(True)
                 return told, malformed, interrupted
             if len(batch) == 0:
