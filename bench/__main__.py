@@ -12,7 +12,9 @@ from pathlib import Path
 from bench.command_runs import measure_commands
 from bench.event_jobs import measure_client, measure_events
 from bench.machine import load, machine
+from bench.memory_jobs import measure_memory
 from bench.page import growth, page, table
+from bench.pressure_jobs import measure_burst, measure_pressure
 from bench.results import Results
 from bench.rows import GROUPS
 from bench.run import Run, say, short
@@ -28,6 +30,9 @@ JOBS: dict[str, Callable[[Run], None]] = {
     "tables": measure_tables,
     "events": measure_events,
     "client": measure_client,
+    "pressure": measure_pressure,
+    "burst": measure_burst,
+    "memory": measure_memory,
 }
 """In the order in which they run."""
 

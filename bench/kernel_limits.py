@@ -20,9 +20,9 @@ from testbed import Namespace
 
 _SETTINGS = Path("/proc/sys/net/netfilter")
 _RECEIVED = 65536
-_SENT = 256
+SENT = 256
 """Requests in a datagram."""
-_MADE = 16 * _SENT
+_MADE = 16 * SENT
 """Requests made at a time."""
 _LONG = 100_000
 
@@ -91,14 +91,19 @@ def load_table(namespace: Namespace, count: int) -> tuple[float, float]:
         for first in range(0, count, _MADE):
             made = created(range(first, min(count, first + _MADE)))
             wall_before, processor_before = time.perf_counter(), time.thread_time()
-            for begin in range(0, len(made), _SENT):
-                kernel.socket.send(made[begin : begin + _SENT].data)
+            insert(kernel.socket, made)
             wall += time.perf_counter() - wall_before
             processor += time.thread_time() - processor_before
-            refused = count_refused(kernel.socket)
-            if refused:
-                raise NoRoomError(f"the kernel refused {refused} flows of {count}")
     return wall, processor
+
+
+def insert(kernel: socket.socket, made: Bytes) -> None:
+    """Send the requests, many to a datagram. Raises NoRoomError."""
+    for begin in range(0, len(made), SENT):
+        kernel.send(made[begin : begin + SENT].data)
+    refused = count_refused(kernel)
+    if refused:
+        raise NoRoomError(f"the kernel refused {refused} of {len(made)} flows")
 
 
 def count_refused(answers: socket.socket) -> int:

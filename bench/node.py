@@ -20,6 +20,7 @@ _PATIENCE = 60.0
 _REST_SECONDS = 0.25
 _REST_SHARE = 0.02
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_OVERRUNS = re.compile(r"netlink overrun:\s*(\d+)")
 _ACTIVE = re.compile(r"cache (internal|external):\ncurrent active connections:\s*(\d+)")
 
 
@@ -41,15 +42,22 @@ class Node:
     """A daemon of a kind at a site, with room for `flows` flows. A context manager; it runs inside."""
 
     def __init__(
-        self, kind: str, site: Site, flows: int, *, environment: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        site: Site,
+        flows: int,
+        *,
+        netlink_buffers: tuple[int, int] = (32 * 2**20, 128 * 2**20),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`netlink_buffers` are the sizes at first and at most, in bytes."""
         self.kind = kind
         configuration = Configuration(
             [UnicastLink("link", own=site.own, peer=site.peer, buffer_size=32 * 2**20)],
             hash_size=1 << max(0, flows - 1).bit_length(),
             hash_limit=4 * flows,
-            netlink_buffer_size=32 * 2**20,
-            netlink_buffer_growth=128 * 2**20,
+            netlink_buffer_size=netlink_buffers[0],
+            netlink_buffer_growth=netlink_buffers[1],
         )
         self._daemon = Conntrackd(site.namespace, _COMMANDS[kind], configuration, environment=environment)
 
@@ -85,11 +93,16 @@ class Node:
         """Flows in the `internal` or `external` cache."""
         return int(dict(_ACTIVE.findall(self.command("-s")))[cache])
 
-    def wait_for(self, cache: str, count: int) -> None:
+    def overruns(self) -> int:
+        """How often the kernel had more events than room for them."""
+        match = _OVERRUNS.search(self.command("-s", "runtime"))
+        return int(match[1]) if match else 0
+
+    def wait_for(self, cache: str, count: int, patience: float = _PATIENCE) -> None:
         """Wait until a cache has exactly `count` flows. Raises WaitTimeoutError."""
         wait_until(
             lambda: self.entries(cache) == count,
-            _PATIENCE,
+            patience,
             f"{count} flows in the {cache} cache of {self.kind}",
             lambda: self.command("-s") + self._daemon.log(),
         )

@@ -159,4 +159,28 @@ EVENTS = Group(
     ("event sender", "event receiver", "delay median", "delay 99"),
 )
 
-GROUPS = (COMMANDS, TABLES, EVENTS)
+_ABOUT_PRESSURE = """\
+What the daemons bear at most."""
+
+PRESSURE = Group(
+    "conntrackd: under pressure",
+    _ABOUT_PRESSURE,
+    (
+        Row("events of short connections, at most", "highest rate", "a second", 0, main=True),
+        Row("1 M new flows, made in", "burst insert", "s", 0),
+        Row("1 M new flows, until the peer has them", "burst", "s", 0, Limit(5), main=True),
+        Row("1 M new flows, missing at the peer", "burst missing", "flows", 0, Limit(0), main=True),
+        Row("a table filled again, growth, a flow", "refilled", "bytes", 0, Limit(1)),
+        Row("10 M flows through 100 k, growth, sender", "long run sender", "MB", 0, Limit(1), main=True),
+        Row("10 M flows through 100 k, growth, receiver", "long run receiver", "MB", 0, Limit(1), main=True),
+    ),
+    """\
+- At most: the highest rate of the same short connections that runs for half a minute without an overrun, to
+  5 %, and the peer has followed in the end. `NetlinkBufferSize` is 8 MiB.
+- 1 M new flows: as fast as the kernel takes them; the time counts from the last one on. Missing: what the
+  peer's `-e` does not list after that, or after 30 s. `NetlinkBufferSize` is 2 MiB, and may grow to 64 MiB.
+- Growth: of private memory; for the long run from the first million on.
+""",
+)
+
+GROUPS = (COMMANDS, TABLES, EVENTS, PRESSURE)

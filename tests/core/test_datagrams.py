@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,6 +14,7 @@ import pytest
 from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
 from pyconntrack.core.queue import write_control
 from tests.core.support_network import messages_of
+from tests.core.support_wire import message
 
 
 def fill(out: Datagrams) -> int:
@@ -58,16 +60,63 @@ def test_datagrams_are_sent_and_received(pair: tuple[socket.socket, socket.socke
     fill(out)
     assert out.send(sender.fileno()) == (40, 0)
     assert out.send(sender.fileno(), 40) == (40, 0)
-    arrived: list[tuple[bytes, bytes]] = []
+    arrived: list[tuple[bytes, bytes, int]] = []
     incoming = DatagramReceiver(receiver.fileno(), 16)
     while len(arrived) < 40:
         got = incoming.receive()
         assert 0 < len(got) <= 16
         arrived += got
-    assert [datagram for datagram, _ in arrived] == [out[index] for index in range(40)]
+    assert [datagram for datagram, _, _ in arrived] == [out[index] for index in range(40)]
+    assert {count for _, _, count in arrived} == {1}
     port = sender.getsockname()[1]
-    assert {name[2:8] for _, name in arrived} == {port.to_bytes(2, "big") + bytes([127, 0, 0, 1])}
+    assert {name[2:8] for _, name, _ in arrived} == {port.to_bytes(2, "big") + bytes([127, 0, 0, 1])}
     assert incoming.receive() == []
+
+
+DATA = message(0, 0, 1, b"a" * 8) + message(5, 0, 2, b"b" * 4)
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        message(10, 0, 1),
+        message(0, 0x20, 1),
+        message(6, 0, 1),
+        DATA + b"\x10",
+        DATA + message(0, 0, 3, b"c")[:-1],
+        DATA + struct.pack(">BBHI", 0x10, 0, 7, 3),
+        DATA + struct.pack(">BBHI", 0x20, 0, 8, 3),
+        b"\x10",
+    ],
+)
+def test_plain_data_of_one_sender_is_one_piece(
+    pair: tuple[socket.socket, socket.socket], alone: bytes
+) -> None:
+    sender, receiver = pair
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.connect(receiver.getsockname())
+        for place, datagram in (
+            *((sender, DATA) for _ in range(3)),
+            *((other, DATA) for _ in range(2)),
+            (sender, DATA),
+            (sender, alone),
+            (sender, alone),
+            (sender, DATA),
+        ):
+            place.send(datagram)
+        ports = [sender.getsockname()[1], other.getsockname()[1]]
+    incoming = DatagramReceiver(receiver.fileno(), 9)
+    got = incoming.receive()
+    assert [
+        (datagram, ports.index(int.from_bytes(name[2:4], "big")), count) for datagram, name, count in got
+    ] == [
+        (3 * DATA, 0, 3),
+        (2 * DATA, 1, 2),
+        (DATA, 0, 1),
+        (alone, 0, 1),
+        (alone, 0, 1),
+        (DATA, 0, 1),
+    ]
 
 
 def test_a_refusal_is_told_with_the_place_to_go_on_from() -> None:

@@ -145,7 +145,8 @@ class DatagramChannel:
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
         """The datagrams that wait, with their senders, none of strangers; and how many waited, with theirs.
 
-        DATAGRAMS_AT_ONCE at most are taken.
+        Those of plain data that come one after another are one, see DatagramReceiver.receive; they count as
+        many. DATAGRAMS_AT_ONCE at most are taken.
         """
         try:
             arrived = self._datagrams.receive()
@@ -153,20 +154,22 @@ class DatagramChannel:
             self.traffic.receive_errors += 1
             return [], 0
         accepted = []
-        for datagram, name in arrived:
-            sender = self._senders.get(name) or self._meet(name)
+        total = 0
+        for datagram, name, count in arrived:
+            total += count
+            sender = self._senders.get(name) or self._meet(name, count)
             if sender is None:
                 continue
-            self.traffic.packets_received += 1
+            self.traffic.packets_received += count
             self.traffic.bytes_received += len(datagram)
             accepted.append((datagram, sender))
-        return accepted, len(arrived)
+        return accepted, total
 
-    def _meet(self, name: bytes) -> str | None:
+    def _meet(self, name: bytes, count: int) -> str | None:
         """Who it is that sends from a raw socket address for the first time, None if a stranger."""
         address = _address(name)
         if not self._is_of_cluster(address):
-            self.traffic.strangers += 1
+            self.traffic.strangers += count
             self.traffic.last_stranger = str(address)
             return None
         if len(self._senders) >= _SENDERS_MAX:

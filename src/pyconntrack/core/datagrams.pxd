@@ -23,4 +23,8 @@ cdef class DatagramReceiver:
     cdef uint8_t *names
     cdef mmsghdr_t *headers
     cdef iovec_t *vectors
-    cdef int count
+
+    cdef int end_of_piece(self, int first, int got) noexcept nogil
+    cdef bint is_same_sender(self, int first, int second) noexcept nogil
+    cdef bint is_plain_data(self, int number) noexcept nogil
+    cdef bytes join(self, int first, int end)

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Datagrams of the dedicated link, many to a system call: messages are packed into them, and received in bulk."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcmp, memcpy
 
 from pyconntrack.core.netlink_receiver cimport iovec_t, mmsghdr_t
-from pyconntrack.core.wire cimport BODY_MAX, HEADER_SIZE
+from pyconntrack.core.wire cimport BODY_MAX, HEADER_SIZE, PROTOCOL_VERSION, TYPE_EXPECT_DESTROY, header_t, load_header
 
 cdef extern from "<sys/socket.h>" nogil:
     int sendmmsg(int fd, mmsghdr_t *messages, unsigned int count, int flags)
@@ -140,12 +140,16 @@ cdef class DatagramReceiver:
         free(self.vectors)
 
     def receive(self):
-        """The datagrams that wait, as a list of (bytes, sender), at most `slots`. A sender is its raw socket address, as bytes.
+        """The datagrams that wait, at most `slots`, as a list of (bytes, sender, datagrams). A sender is its raw socket address, as bytes.
+
+        What a sender says in several datagrams one after another is one piece, as long as they hold nothing but plain data: what follows then
+        is the work of one piece, not of each datagram. `datagrams` says how many are in it.
 
         Raises OSError for errors other than that nothing waits.
         """
         cdef int i
         cdef int got
+        cdef int first = 0
         with nogil:
             for i in range(<int>self.slots):
                 self.headers[i].msg_hdr.msg_namelen = NAME_SIZE
@@ -155,9 +159,54 @@ cdef class DatagramReceiver:
                 return []
             raise OSError(errno, "cannot receive from the dedicated link")
         result = []
-        for i in range(got):
+        while first < got:
+            i = self.end_of_piece(first, got)
             result.append((
-                PyBytes_FromStringAndSize(<char *>self.vectors[i].iov_base, self.headers[i].msg_len),
-                PyBytes_FromStringAndSize(<char *>self.names + <size_t>i * NAME_SIZE, self.headers[i].msg_hdr.msg_namelen),
+                self.join(first, i),
+                PyBytes_FromStringAndSize(<char *>self.headers[first].msg_hdr.msg_name, self.headers[first].msg_hdr.msg_namelen),
+                i - first,
             ))
+            first = i
         return result
+
+    cdef int end_of_piece(self, int first, int got) noexcept nogil:
+        """The number behind the last datagram that makes one piece with the one numbered `first`."""
+        cdef int end = first + 1
+        if not self.is_plain_data(first):
+            return end
+        while end < got and self.is_same_sender(first, end) and self.is_plain_data(end):
+            end += 1
+        return end
+
+    cdef bint is_same_sender(self, int first, int second) noexcept nogil:
+        cdef uint32_t size = self.headers[first].msg_hdr.msg_namelen
+        return (size == self.headers[second].msg_hdr.msg_namelen and size <= NAME_SIZE
+                and memcmp(self.headers[first].msg_hdr.msg_name, self.headers[second].msg_hdr.msg_name, size) == 0)
+
+    cdef bint is_plain_data(self, int number) noexcept nogil:
+        """Whether a datagram is whole data messages without flags, up to its last byte."""
+        cdef const uint8_t *data = <const uint8_t *>self.vectors[number].iov_base
+        cdef uint32_t size = self.headers[number].msg_len
+        cdef uint32_t offset = 0
+        cdef header_t header
+        while size - offset >= HEADER_SIZE:
+            load_header(data + offset, &header)
+            if (header.version != PROTOCOL_VERSION or header.type > TYPE_EXPECT_DESTROY or header.flags
+                    or header.length < HEADER_SIZE or header.length > size - offset):
+                return False
+            offset += header.length
+        return offset == size
+
+    cdef bytes join(self, int first, int end):
+        """The datagrams from `first` to before `end` as one piece."""
+        cdef int i
+        cdef Py_ssize_t size = 0
+        cdef char *place
+        for i in range(first, end):
+            size += self.headers[i].msg_len
+        joined = PyBytes_FromStringAndSize(NULL, size)
+        place = PyBytes_AS_STRING(joined)
+        for i in range(first, end):
+            memcpy(place, self.vectors[i].iov_base, self.headers[i].msg_len)
+            place += self.headers[i].msg_len
+        return joined
