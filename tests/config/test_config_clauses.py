@@ -122,7 +122,7 @@ def test_defaults() -> None:
     assert settings == Settings(General(), stats=Stats())
     assert settings.general.lock_file == Path("/var/lock/conntrack.lock")
     assert settings.general.netlink_overrun_resync == 1
-    assert settings.general.event_iteration_limit == 100
+    assert settings.general.event_iteration_limit == 1000
     defaults = sync("")
     assert (defaults.resend_queue_size, defaults.ack_window_size, defaults.purge_timeout) == (131072, 300, 60)
     assert defaults.commit_timeout is None

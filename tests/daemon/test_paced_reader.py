@@ -71,6 +71,36 @@ def test_goes_on_at_once_while_there_may_be_more(pipe: Pipe) -> None:
     assert pipe.pieces == [10] * 9 + [5]
 
 
+def test_pauses_after_a_full_look_although_the_next_one_found_nothing(pipe: Pipe) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10, 1000.0)
+        os.write(pipe.writing, b"x" * 10)
+        await pipe.received(10)
+        while len(pipe.pieces) < 2:
+            await asyncio.sleep(0)
+        os.write(pipe.writing, b"x")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        reader.stop()
+
+    asyncio.run(run())
+    assert pipe.pieces == [10, 0]
+
+
+@pytest.mark.parametrize(("much", "soon"), [(None, False), (21, False), (15, True)])
+def test_pauses_for_a_quarter_after_much(pipe: Pipe, much: int | None, soon: bool) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10, 4000.0, much)
+        os.write(pipe.writing, b"x" * 15)
+        await pipe.received(15)
+        await asyncio.sleep(0)
+        assert isinstance(reader._next_look, asyncio.TimerHandle)
+        assert (reader._next_look.when() - asyncio.get_running_loop().time() < 2000.0) is soon
+        reader.stop()
+
+    asyncio.run(run())
+
+
 def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
     async def run() -> None:
         reader = PacedReader(pipe.reading, pipe.take, 10, 0.002)

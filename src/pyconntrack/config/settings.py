@@ -138,7 +138,7 @@ class General:
     """Reliable event delivery (NETLINK_BROADCAST_ERROR)."""
     poll_seconds: int | None = None
     """Seconds between two dumps of the kernel's table in polling mode; None to follow events."""
-    event_iteration_limit: int = 100
+    event_iteration_limit: int = 1000
     """Number of kernel events that are handled before the other sources get their turn."""
     unix_path: Path = Path("/var/run/conntrackd.ctl")
     """Control socket, at most 107 bytes."""

@@ -41,9 +41,12 @@ _STEP_FLOWS = 1024
 _EVENTS_PER_STEP = 4000
 # Entries that are looked at, or removed, in one go when the dump is done.
 _SWEEP_SLOTS = 50_000
-# Seconds between two looks for events while some come: dozens are then taken at once, and a receive buffer
-# of the default size does not overrun meanwhile.
-_PAUSE = 0.002
+# Seconds between two looks for events while some come: hundreds are then taken at once. Fewer where the
+# receive buffer has no room for what so many events a second, of so many bytes each as the kernel counts,
+# leave there meanwhile.
+_PAUSE = 0.005
+_EVENTS_PER_SECOND = 100_000
+_EVENT_BYTES = 1024
 # Seconds until a resync that broke off is tried again, and one that failed.
 _PROMPT = 1.0
 _AFTER_FAILURE = 5.0
@@ -128,7 +131,11 @@ class KernelFollower:
                 "set net.netfilter.nf_conntrack_events to 1"
             )
         self._receiver = NetlinkReceiver(self._socket.fileno())
-        self._reader = PacedReader(self._socket.fileno(), self._follow, self._events_at_once, _PAUSE)
+        room = self._socket.receive_buffer // _EVENT_BYTES
+        pause = min(_PAUSE, room / _EVENTS_PER_SECOND)
+        self._reader = PacedReader(
+            self._socket.fileno(), self._follow, self._events_at_once, pause, much=room // 2
+        )
 
     def stop(self) -> None:
         """Let go of the kernel. Harmless a second time."""
@@ -348,6 +355,9 @@ class KernelFollower:
         request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
         dump.socket.send(request)
         while True:
+            if self._flushes != flushes:
+                # The rest would not make the cache whole.
+                return told, malformed, True
             self._take_events(_EVENTS_PER_STEP)
             batch.clear()
             found, number, unread = receive_flows(receiver, batch, _STEP_FLOWS, False)
@@ -360,11 +370,10 @@ class KernelFollower:
                 await asyncio.sleep(_PAUSE)
                 self._take_events(_EVENTS_PER_STEP)
                 self.changed()
-            # After a flush, the rest would not make the cache whole.
-            interrupted = interrupted or bool(found & INTERRUPTED) or self._flushes != flushes
+            interrupted = interrupted or bool(found & INTERRUPTED)
             if number:
                 raise conntrack_error(number)
-            if found & DONE or self._flushes != flushes:
+            if found & DONE:
                 dump.socket.setblocking(True)
                 return told, malformed, interrupted
             if len(batch) == 0:

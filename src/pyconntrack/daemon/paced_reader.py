@@ -16,16 +16,20 @@ class PacedReader:
     """Calls `take` while there is something at `descriptor`. `take` returns how much there was.
 
     From `most` on there may be more; then the next look is in the event loop's next turn. Otherwise it is
-    after a `pause`, in seconds, or a quarter of it where twice `most` came since the one before: whoever
-    sends that much may wait for an answer. After 0, the descriptor is waited for.
+    after a `pause`, in seconds, or a quarter of it where `much` came since the one before, twice `most`
+    unless it says otherwise: whoever sends that much may wait for an answer. When nothing came since, the
+    descriptor is waited for.
     """
 
-    def __init__(self, descriptor: int, take: Callable[[], int], most: int, pause: float) -> None:
+    def __init__(
+        self, descriptor: int, take: Callable[[], int], most: int, pause: float, much: int | None = None
+    ) -> None:
         """To be called with a running event loop; reading begins now."""
         self._descriptor = descriptor
         self._take = take
         self._most = most
         self._pause = pause
+        self._much = 2 * most if much is None else much
         self._loop = asyncio.get_running_loop()
         self._next_look: asyncio.Handle | None = None
         self._since_pause = 0
@@ -54,8 +58,8 @@ class PacedReader:
         self._since_pause += taken
         if taken >= self._most:
             self._next_look = self._loop.call_soon(self._look)
-        elif taken:
-            pause = self._pause / 4 if self._since_pause >= 2 * self._most else self._pause
+        elif self._since_pause:
+            pause = self._pause / 4 if self._since_pause >= self._much else self._pause
             self._since_pause = 0
             self._next_look = self._loop.call_later(pause, self._look)
         else:
