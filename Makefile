@@ -21,7 +21,7 @@ TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptable
 	logrotate:logrotate strace:strace systemd-analyze:systemd
 PACKAGE_TOOLS := strip:binutils chrpath:chrpath
 
-.PHONY: install demo test test-packages lint bench docs simulate fuzz asan wheel deb clean
+.PHONY: install demo test test-packages test-systemd lint bench docs simulate fuzz asan guard guard-limits wheel deb clean
 
 install: $(INSTALLED)
 
@@ -52,13 +52,18 @@ demo: $(INSTALLED)
 
 test: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
-	$(VENV)/bin/python -m pytest -m "not alone and not packages" -n $(WORKERS) --dist worksteal
+	$(VENV)/bin/python -m pytest -m "not alone and not packages and not systemd" -n $(WORKERS) --dist worksteal
 	$(VENV)/bin/python -m pytest -m alone
 
 # On a Debian made for them, which takes a network.
 test-packages: $(FOR_TESTS)
 	@scripts/prepare $(NETWORK_TOOLS) $(PACKAGE_TOOLS) mmdebstrap:mmdebstrap
 	$(VENV)/bin/python -m pytest -m packages tests/packaging
+
+# A systemd of its own, in namespaces: not where control groups are out of reach.
+test-systemd: $(FOR_TESTS)
+	@scripts/prepare $(NETWORK_TOOLS) $(PACKAGE_TOOLS) mmdebstrap:mmdebstrap
+	$(VENV)/bin/python -m pytest -m systemd tests/packaging
 
 simulate: $(FOR_TESTS)
 	$(VENV)/bin/python -m tests.replication.simulate --seeds $(SEEDS)
@@ -70,6 +75,14 @@ fuzz: $(FOR_TESTS)
 asan: $(FOR_TESTS)
 	@scripts/prepare $(TEST_TOOLS)
 	scripts/sanitized $(VENV)/bin/python
+
+guard: $(FOR_TESTS)
+	@scripts/prepare $(NETWORK_TOOLS) valgrind:valgrind
+	$(VENV)/bin/python -m guard
+
+guard-limits: $(FOR_TESTS)
+	@scripts/prepare $(NETWORK_TOOLS) valgrind:valgrind
+	$(VENV)/bin/python -m guard --write
 
 # Strict: a link that leads nowhere fails.
 docs: $(FOR_DOCS)
