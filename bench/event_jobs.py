@@ -70,13 +70,15 @@ def replicate_events(
         before = sender.processor_seconds(), receiver.processor_seconds()
         made = make_events(sites[0], rate, seconds, _PROBES)
         settle(sites[0], sender, receiver)
-        events = made.events + made.beside
+        each = 1e6 / (made.events + made.beside)
         figures = {
-            "event sender": (sender.processor_seconds() - before[0]) / events * 1e6,
-            "event receiver": (receiver.processor_seconds() - before[1]) / events * 1e6,
+            "event sender": (sender.processor_seconds() - before[0]) * each,
+            "event receiver": (receiver.processor_seconds() - before[1]) * each,
             "event rate": made.events / made.seconds,
             "event generator": made.processor / made.events * 1e6,
         }
+        for end in ("sender", "receiver"):
+            figures[f"share {end}"] = figures[f"event {end}"] * figures["event rate"] / 1e4
         return figures, made.probes
 
 

@@ -22,7 +22,7 @@ _TUPLES = 2**18
 _LONG_RUN = 100
 """Times the table."""
 _BEFORE = 10
-"""Of these times are before the first look."""
+"""So many of these times are before the first look."""
 _AHEAD = 8 * 2**20
 """Bytes that may wait for the daemon."""
 _REFILLED = 300_000
@@ -31,13 +31,14 @@ _REFILLED = 300_000
 class Churn:
     """Flows through a full table: for each that is made an old one goes. As fast as the listener takes it."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, table: int = _TABLE) -> None:
+        self.table = table
         self._namespace = namespace
         self._position = 0
         ends = requests(template(DELETE, 0, state=0, status=0, timeout=0), range(_TUPLES), 1)
         births = created(range(_TUPLES))
-        self._first: Bytes = births[_TUPLES - _TABLE :]
-        self._rows: Bytes = numpy.hstack([births, numpy.roll(ends, _TABLE, axis=0)])
+        self._first: Bytes = births[_TUPLES - table :]
+        self._rows: Bytes = numpy.hstack([births, numpy.roll(ends, table, axis=0)])
 
     def fill(self) -> None:
         with ConntrackSocket(namespace=self._namespace.name) as kernel:
@@ -88,16 +89,17 @@ def _refill(run: Run, kind: str) -> Figures:
 
 def long_run(run: Run, kind: str, churn: Churn, times: int = _LONG_RUN) -> Figures:
     """Growth in MB, of both daemons, while flows went `times` times through the table."""
-    with Node(kind, run.sites[0], _TABLE) as sender, Node(kind, run.sites[1], _TABLE) as receiver:
+    table = churn.table
+    with Node(kind, run.sites[0], table) as sender, Node(kind, run.sites[1], table) as receiver:
         churn.fill()
-        churn.exchange(_BEFORE * _TABLE)
+        churn.exchange(_BEFORE * table)
         before = sender.private_memory(), receiver.private_memory()
         begin = time.perf_counter()
-        churn.exchange((times - _BEFORE) * _TABLE)
-        took = time.perf_counter() - begin
-        say(f"{kind}: {(times - _BEFORE) * _TABLE / took:,.0f} flows a second, {sender.overruns()} overruns")
-        sender.wait_for("internal", _TABLE)
-        receiver.wait_for("external", _TABLE)
+        churn.exchange((times - _BEFORE) * table)
+        rate = (times - _BEFORE) * table / (time.perf_counter() - begin)
+        say(f"{kind}: {rate:,.0f} flows a second, {sender.overruns()} overruns")
+        sender.wait_for("internal", table)
+        receiver.wait_for("external", table)
         figures = {
             "long run sender": (sender.private_memory() - before[0]) / 1e6,
             "long run receiver": (receiver.private_memory() - before[1]) / 1e6,
