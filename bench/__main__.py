@@ -23,8 +23,9 @@ from testbed import PrivilegeError, Testbed, require_root
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 _README = _DOCS.parent / "README.md"
-_RESULTS = "benchmarks.json"
+_BUILD = _DOCS.parent / "build"
 _SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
+_RATES = (10_000, 50_000, 100_000)
 _FAILED, _CANNOT_RUN, _INTERRUPTED = 1, 2, 130
 
 JOBS: dict[str, Callable[[Run], None]] = {
@@ -61,7 +62,7 @@ def _results(options: argparse.Namespace) -> Results:
     results = _measure(options)
     if options.output is not None:
         # Before anything is made of them: they have taken long.
-        results.save(options.output / _RESULTS)
+        results.save((_BUILD if options.output.resolve() == _DOCS else options.output) / "benchmarks.json")
     return results
 
 
@@ -77,6 +78,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sizes", metavar="FLOWS,...", type=_sizes, help="flows in a table (all of 10k,100k,1M,4M)"
     )
+    parser.add_argument(
+        "--rates", metavar="EVENTS,...", type=_sizes, default=list(_RATES), help="events a second"
+    )
     parser.add_argument("--rounds", type=int, help="runs of each short job (3)")
     parser.add_argument("--seconds", type=float, help="length of a short event stream (5)")
     parser.add_argument("--quick", action="store_true", help="small and rough: 20k, 1 round, 1 second")
@@ -84,7 +88,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--earlier", type=Path, metavar="FILE", help="write the page of a run's results anew")
     options = parser.parse_args(arguments)
     usual = ([20_000], 1, 1.0) if options.quick else (list(_SIZES), 3, 5.0)
-    whole = not options.quick and options.only == list(JOBS)
+    whole = not options.quick and options.only == list(JOBS) and options.rates == list(_RATES)
     for name, value in zip(("sizes", "rounds", "seconds"), usual, strict=True):
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -115,7 +119,7 @@ def _measure(options: argparse.Namespace) -> Results:
     begin = time.monotonic()
     results = Results(circumstances=[*machine(), load()])
     with Testbed() as bed:
-        run = Run(bed, options.sizes, options.rounds, options.seconds, results)
+        run = Run(bed, options.sizes, options.rates, options.rounds, options.seconds, results)
         for name in options.only:
             with run.attempt(name):
                 JOBS[name](run)

@@ -15,7 +15,6 @@ from bench.probes import ProbeClock, ProbesLostError
 from bench.results import Figures
 from bench.run import Run
 
-RATES = (10_000, 50_000, 100_000)
 _FLOWS = 500_000
 _WARM_UP = 0.5
 _PROBES = 400
@@ -44,7 +43,7 @@ def make_events(site: Site, rate: int, seconds: float, probes: int = 0) -> Made:
 
 def measure_events(run: Run) -> None:
     clock = ProbeClock(run.bed.directory)
-    for rate in RATES:
+    for rate in run.rates:
         for kind in run.turns(f"{rate:,} events a second"):
             what = f"{rate:,} events a second, {kind}"
             with run.attempt(what):

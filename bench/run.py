@@ -29,6 +29,8 @@ class Run:
     bed: Testbed
     sizes: list[int]
     """Flows in the tables that are measured."""
+    rates: list[int]
+    """Events a second."""
     rounds: int
     seconds: float
     """Length of a short event stream; long ones are some times that."""

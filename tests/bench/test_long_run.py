@@ -15,7 +15,7 @@ PAGES_AT_A_TIME = 0.5
 
 
 def test_flows_that_went_leave_no_memory_behind(bed: Testbed) -> None:
-    run = Run(bed, sizes=[], rounds=1, seconds=0)
+    run = Run(bed, sizes=[], rates=[], rounds=1, seconds=0)
     figures = long_run(run, OURS, Churn(run.sites[0].namespace, TABLE), TIMES)
     # Eight bytes left by each of them would be seen.
     assert max(figures.values()) < PAGES_AT_A_TIME
