@@ -21,7 +21,7 @@ TEST_TOOLS := $(NETWORK_TOOLS) conntrack:conntrack conntrackd:conntrackd iptable
 	logrotate:logrotate strace:strace systemd-analyze:systemd
 PACKAGE_TOOLS := strip:binutils chrpath:chrpath
 
-.PHONY: install demo test test-packages lint bench docs simulate fuzz wheel deb clean
+.PHONY: install demo test test-packages lint bench docs simulate fuzz asan wheel deb clean
 
 install: $(INSTALLED)
 
@@ -65,6 +65,11 @@ simulate: $(FOR_TESTS)
 
 fuzz: $(FOR_TESTS)
 	$(VENV)/bin/python -m fuzz --count $(COUNT)
+
+# The core with sanitizers, compiled in build/asan; some minutes.
+asan: $(FOR_TESTS)
+	@scripts/prepare $(TEST_TOOLS)
+	scripts/sanitized $(VENV)/bin/python
 
 # Strict: a link that leads nowhere fails.
 docs: $(FOR_DOCS)

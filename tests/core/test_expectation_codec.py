@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -275,7 +276,7 @@ def test_bad_messages_never_read_past_the_end_of_memory() -> None:
         text=True,
         timeout=120,
         check=False,
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
     )
     assert run.returncode == 0, run.stderr
     decoded, malformed = map(int, run.stdout.split())

@@ -6,6 +6,7 @@ Each is put right before a page that cannot be read, in a process of its own: on
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_bad_messages_are_survived(kind: str) -> None:
         text=True,
         timeout=120,
         check=False,
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
     )
     assert run.returncode == 0, run.stderr
     decoded, malformed = map(int, run.stdout.split())
@@ -38,6 +39,6 @@ def test_the_page_behind_cannot_be_read() -> None:
         capture_output=True,
         timeout=120,
         check=False,
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
     )
     assert run.returncode < 0

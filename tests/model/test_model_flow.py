@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -172,7 +173,7 @@ def test_importing_the_package_loads_nothing_that_is_slow() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
     )
     assert run.stdout.splitlines() == ["[]", "[]"]
 
