@@ -81,7 +81,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rates", metavar="EVENTS,...", type=_sizes, default=list(_RATES), help="events a second"
     )
-    parser.add_argument("--rounds", type=int, help="runs of each short job (3)")
+    parser.add_argument("--rounds", type=int, help="runs of each short job (3); of long ones fewer")
     parser.add_argument("--seconds", type=float, help="length of a short event stream (5)")
     parser.add_argument("--quick", action="store_true", help="small and rough: 20k, 1 round, 1 second")
     parser.add_argument("--output", type=Path, help="where the page goes, if it is not a whole run")
@@ -121,8 +121,10 @@ def _measure(options: argparse.Namespace) -> Results:
     with Testbed() as bed:
         run = Run(bed, options.sizes, options.rates, options.rounds, options.seconds, results)
         for name in options.only:
+            started = time.monotonic()
             with run.attempt(name):
                 JOBS[name](run)
+            say(f"{name} took {time.monotonic() - started:.0f} s")
     results.circumstances.append(
         f"tables of {', '.join(map(short, options.sizes))} flows; rounds: {options.rounds}; "
         f"{(time.monotonic() - begin) / 60:.1f} minutes in all"

@@ -136,7 +136,7 @@ TABLES = Group(
   which other processes share.
 - Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
 """,
-    ("population", "bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
+    ("bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
 )
 
 _ABOUT_EVENTS = """\
@@ -197,7 +197,7 @@ PRESSURE = Group(
   makes where nobody listens. It goes before the daemons, as packets do.
 - 1 M new flows: as fast as the kernel takes them; the time counts from the last one on. Missing: what the
   peer's `-e` does not list after that, or after 30 s. `NetlinkBufferSize` is 2 MiB, and may grow to 64 MiB.
-- Growth: of private memory; for the long run from the first million on.
+- Growth: of private memory; in the long run from the first million on, and the C daemons' is of 3 M flows.
 """,
 )
 
