@@ -35,7 +35,7 @@ $(INSTALLED): $(VENV)/bin/python pyproject.toml $(SOURCES)
 	@touch $@
 
 $(FOR_TESTS): $(INSTALLED)
-	$(VENV)/bin/python scripts/requirements test docs | $(VENV)/bin/python -m pip install -q -r /dev/stdin
+	$(VENV)/bin/python scripts/requirements test bench docs | $(VENV)/bin/python -m pip install -q -r /dev/stdin
 	@touch $@
 
 $(FOR_DOCS): $(INSTALLED)
@@ -43,7 +43,7 @@ $(FOR_DOCS): $(INSTALLED)
 	@touch $@
 
 $(FOR_LINT): $(INSTALLED)
-	$(VENV)/bin/python scripts/requirements test lint | $(VENV)/bin/python -m pip install -q -r /dev/stdin
+	$(VENV)/bin/python scripts/requirements test bench lint | $(VENV)/bin/python -m pip install -q -r /dev/stdin
 	@touch $@
 
 demo: $(INSTALLED)

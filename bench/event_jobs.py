@@ -15,7 +15,6 @@ from bench.probes import ProbeClock, ProbesLostError
 from bench.results import Figures
 from bench.run import Run
 
-RATES = (10_000, 50_000, 100_000)
 _FLOWS = 500_000
 _WARM_UP = 0.5
 _PROBES = 400
@@ -44,7 +43,7 @@ def make_events(site: Site, rate: int, seconds: float, probes: int = 0) -> Made:
 
 def measure_events(run: Run) -> None:
     clock = ProbeClock(run.bed.directory)
-    for rate in RATES:
+    for rate in run.rates:
         for kind in run.turns(f"{rate:,} events a second"):
             what = f"{rate:,} events a second, {kind}"
             with run.attempt(what):
@@ -70,13 +69,15 @@ def replicate_events(
         before = sender.processor_seconds(), receiver.processor_seconds()
         made = make_events(sites[0], rate, seconds, _PROBES)
         settle(sites[0], sender, receiver)
-        events = made.events + made.beside
+        each = 1e6 / (made.events + made.beside)
         figures = {
-            "event sender": (sender.processor_seconds() - before[0]) / events * 1e6,
-            "event receiver": (receiver.processor_seconds() - before[1]) / events * 1e6,
+            "event sender": (sender.processor_seconds() - before[0]) * each,
+            "event receiver": (receiver.processor_seconds() - before[1]) * each,
             "event rate": made.events / made.seconds,
             "event generator": made.processor / made.events * 1e6,
         }
+        for end in ("sender", "receiver"):
+            figures[f"share {end}"] = figures[f"event {end}"] * figures["event rate"] / 1e4
         return figures, made.probes
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.results import KINDS, LIMIT, OURS, THEIRS, Results
-from bench.rows import GROUPS, Group, Row
+from bench.rows import GROUPS, LIMITS, Group, Row
 from bench.run import short
 
 _HEADER = """\
@@ -33,9 +33,13 @@ have set ourselves, most of it a part of the C tool's figure in the same run.
 
 def page(results: Results) -> str:
     """The whole page."""
-    parts = [_group(group, results) for group in GROUPS]
-    if results.failures:
-        parts.append("## What could not be measured\n\n" + _list(results.failures))
+    parts = [_group(group, results) for group in GROUPS if table(group.rows, results)]
+    for title, lines in (
+        ("What the C tools cannot do", results.refusals),
+        ("What could not be measured", results.failures),
+    ):
+        if lines:
+            parts.append(f"## {title}\n\n{_list(lines)}")
     return _PAGE.format(
         circumstances=_list(results.circumstances), short=short_table(results), groups="\n".join(parts)
     )
@@ -44,6 +48,16 @@ def page(results: Results) -> str:
 def short_table(results: Results) -> str:
     """The main lines of all groups, which the README has, too."""
     return table((row for group in GROUPS for row in group.rows if row.main), results)
+
+
+def with_table(text: str, new: str) -> str:
+    """The text with another table of measurements in the place of its own. Raises ValueError without one."""
+    head, middle, rest = text.partition(_HEADER)
+    if not middle:
+        raise ValueError("there is no table of measurements")
+    lines = rest.splitlines(keepends=True)
+    kept = next((index for index, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    return head + new + "".join(lines[kept:])
 
 
 def table(rows: Iterable[Row], results: Results) -> str:
@@ -100,7 +114,7 @@ def growth(group: Group, results: Results) -> str:
     ]
     for figure in group.grows:
         row = next((row for row in group.rows if row.figure == figure), None)
-        title, unit = (row.title, row.unit) if row else (f"the limit: {figure}", "")
+        title, unit = (row.title, row.unit) if row else (LIMITS[figure], "µs wall")
         cells = [_both(results, figure, size) for size in sizes]
         lines.append(f"| {title} | {unit} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -128,6 +142,6 @@ def _number(value: float | None) -> str:
     """Three digits that count."""
     if value is None:
         return ""
-    if abs(value) >= 100:
+    if abs(value) >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

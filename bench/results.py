@@ -25,6 +25,8 @@ class Results:
     """By the figure's name, the size, and the kind."""
     failures: list[str] = field(default_factory=list)
     """A line for each job that could not be done, and why."""
+    refusals: list[str] = field(default_factory=list)
+    """A line for each job that the C tool cannot do, with what it says."""
     circumstances: list[str] = field(default_factory=list)
     """A line for each thing to be known about machine and run."""
 

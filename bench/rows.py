@@ -62,6 +62,10 @@ class Group:
     """The figures that are told for all sizes."""
 
 
+LIMITS = {"dump wall": "the kernel's dump, a flow", "insert wall": "the kernel's inserts, a flow"}
+"""Figures that are no tool's, in microseconds."""
+
+
 _ABOUT_COMMANDS = """\
 Commands on a table of established IPv4 TCP connections. What they print goes to /dev/null, what `-R` reads
 was written by `-L -o save`."""
@@ -72,11 +76,11 @@ COMMANDS = Group(
     (
         Row("`-L`, a flow", "-L wall", "µs wall", MILLION, Share(1 / 2.2), "dump wall", main=True),
         Row("`-L`, a flow", "-L user", "µs CPU of its own", MILLION, Share(1 / 6), main=True),
-        Row("`-L`, all", "-L memory", "MB resident", MILLION),
+        Row("`-L`, all", "-L memory", "MB resident", MILLION, Limit(60)),
         Row(
             "`-L -o xml`, a flow", "-L -o xml wall", "µs wall", MILLION, Share(1 / 3), "dump wall", main=True
         ),
-        Row("`-L -o xml`, all", "-L -o xml memory", "MB resident", MILLION),
+        Row("`-L -o xml`, all", "-L -o xml memory", "MB resident", MILLION, Limit(60)),
         Row(
             "`-L -o save`, a flow",
             "-L -o save wall",
@@ -86,14 +90,14 @@ COMMANDS = Group(
             "dump wall",
             main=True,
         ),
-        Row("`-L -o save`, all", "-L -o save memory", "MB resident", MILLION),
+        Row("`-L -o save`, all", "-L -o save memory", "MB resident", MILLION, Limit(60)),
         Row("`-L -o json`, a flow", "-L -o json wall", "µs wall", MILLION, None, "dump wall"),
         Row("`-R`, a flow", "-R wall", "µs wall", MILLION, Share(1 / 2.5), "insert wall", main=True),
-        Row("`-R`, all", "-R memory", "MB resident", MILLION, main=True),
+        Row("`-R`, all", "-R memory", "MB resident", MILLION, Limit(60), main=True),
         Row("`-U` of all by a filter, a flow", "-U wall", "µs wall", MILLION, Share(1 / 1.5)),
-        Row("`-U`, all", "-U memory", "MB resident", MILLION),
+        Row("`-U`, all", "-U memory", "MB resident", MILLION, Limit(60)),
         Row("`-D` of all by a filter, a flow", "-D wall", "µs wall", MILLION, Share(1 / 1.5), main=True),
-        Row("`-D`, all", "-D memory", "MB resident", MILLION),
+        Row("`-D`, all", "-D memory", "MB resident", MILLION, Limit(60)),
         Row("`-C` of an empty table", "-C wall", "ms wall", 0, Limit(50), "interpreter", main=True),
     ),
     """\
@@ -132,7 +136,7 @@ TABLES = Group(
   which other processes share.
 - Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
 """,
-    ("population", "bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
+    ("bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
 )
 
 _ABOUT_EVENTS = """\
@@ -145,6 +149,9 @@ EVENTS = Group(
     (
         Row("replicated event, sender", "event sender", "µs CPU", 50_000, Share(0.5), main=True),
         Row("replicated event, receiver", "event receiver", "µs CPU", 50_000, Share(0.5), main=True),
+        Row("the kernel's part: the event made and told", "event generator", "µs CPU", 50_000),
+        Row("at a steady rate, sender", "share sender", "% of a processor", 10_000, main=True),
+        Row("at a steady rate, receiver", "share receiver", "% of a processor", 10_000, main=True),
         Row("until the peer has it, median", "delay median", "ms wall", 10_000, main=True),
         Row("until the peer has it, 99 of 100", "delay 99", "ms wall", 10_000, main=True),
         Row("client command `-s`", "client", "ms CPU", 0, Limit(50), "interpreter"),
@@ -152,11 +159,13 @@ EVENTS = Group(
     ),
     """\
 - CPU time is that of the whole daemon, user and system, divided by the number of events.
+- The kernel's part is the whole CPU time of the process that makes the events, which asks ctnetlink for 14 of
+  them at a time.
 - Until the peer has it: from the moment before a flow is created, through ctnetlink amid the other events, to
   the moment in which the peer's daemon, having received its message, asks for the next or waits. A library
   preloaded into the receiver, of either kind, takes that time; 400 such flows a second.
 """,
-    ("event sender", "event receiver", "delay median", "delay 99"),
+    ("event sender", "event receiver", "event generator", "delay median", "delay 99"),
 )
 
 _ABOUT_PRESSURE = """\
@@ -188,7 +197,7 @@ PRESSURE = Group(
   makes where nobody listens. It goes before the daemons, as packets do.
 - 1 M new flows: as fast as the kernel takes them; the time counts from the last one on. Missing: what the
   peer's `-e` does not list after that, or after 30 s. `NetlinkBufferSize` is 2 MiB, and may grow to 64 MiB.
-- Growth: of private memory; for the long run from the first million on.
+- Growth: of private memory; in the long run from the first million on, and the C daemons' is of 3 M flows.
 """,
 )
 

@@ -22,6 +22,10 @@ _FAILURES = (
 )
 
 
+LARGE = 2_000_000
+"""Of larger tables only the dump and the memory are asked."""
+
+
 @dataclass
 class Run:
     """What every job works with."""
@@ -29,6 +33,8 @@ class Run:
     bed: Testbed
     sizes: list[int]
     """Flows in the tables that are measured."""
+    rates: list[int]
+    """Events a second."""
     rounds: int
     seconds: float
     """Length of a short event stream; long ones are some times that."""
@@ -46,6 +52,12 @@ class Run:
     def namespace(self) -> Namespace:
         """Where commands run."""
         return self.bed.namespace("commands")
+
+    def rounds_at(self, size: int) -> int:
+        """Fewer of what takes long: half as many from a million flows on, one of larger tables."""
+        if size > LARGE:
+            return 1
+        return self.rounds if size < LARGE // 2 else (self.rounds + 1) // 2
 
     def turns(self, what: str, rounds: int | None = None) -> Iterator[str]:
         """The kind whose turn it is, and all again in each round."""

@@ -11,10 +11,7 @@ import time
 from bench.kernel_limits import bare_dump, flush_table, load_table, room_for
 from bench.node import Node, Site
 from bench.results import LIMIT, Figures
-from bench.run import Run, say, short
-
-_NEVER_COMMITTED = 2_000_000
-"""Of larger tables only the memory is asked."""
+from bench.run import LARGE, Run, say, short
 
 
 def measure_tables(run: Run) -> None:
@@ -31,10 +28,9 @@ def _measure_table(run: Run, size: int) -> None:
     limits = {"insert wall": wall / size * 1e6, "insert": processor / size * 1e6}
     wall, processor = bare_dump(namespace)
     run.results.add(LIMIT, limits | {"dump wall": wall / size * 1e6, "dump": processor / size * 1e6}, size)
-    large = size > _NEVER_COMMITTED
-    for kind in run.turns(f"daemons, table of {short(size)}", 1 if large else None):
+    for kind in run.turns(f"daemons, table of {short(size)}", run.rounds_at(size)):
         with run.attempt(f"daemons, table of {short(size)}, {kind}"):
-            run.results.add(kind, replicate_table(kind, run.sites, size, commit=not large), size)
+            run.results.add(kind, replicate_table(kind, run.sites, size, commit=size <= LARGE), size)
         flush_table(run.sites[1].namespace)
 
 

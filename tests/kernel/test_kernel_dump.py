@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import threading
+from collections.abc import Generator
 
 import pytest
 
@@ -95,6 +96,25 @@ def test_ten_thousand_flows_are_those_of_the_c_tool(table: ConntrackTable, names
     sizes = [len(batch) for batch in table.dump_batches()]
     assert sum(sizes) == 10000
     assert len(sizes) > 1
+    ahead = FlowBatch()
+    for batch in table.dump_batches(ahead=True):
+        ahead.extend(batch)
+    assert {ahead.unpack(index)["id"] for index in range(len(ahead))} == ours.keys()
+    assert len(ahead) == 10000
+    odd = TableFilter(status=Status.ASSURED)
+    assert sum(len(batch) for batch in table.dump_batches(odd, ahead=True)) == 5000
+
+
+def test_a_dump_that_reads_ahead_may_be_left(table: ConntrackTable) -> None:
+    assert table.create_batch(mixed(10000)) == []
+    batches = table.dump_batches(ahead=True)
+    before = threading.active_count()
+    next(batches)
+    next(batches)
+    assert threading.active_count() == before + 1
+    assert isinstance(batches, Generator)
+    batches.close()
+    assert threading.active_count() == before
 
 
 def marks(table: ConntrackTable, selected: TableFilter) -> list[int]:

@@ -32,8 +32,8 @@ def show(line: CommandLine) -> int:
     """`-L`: the flows that are selected, of the table or of one of the two lists beside it."""
     output = FlowOutput(line, framed=True)
     with ConntrackTable() as table:
-        of = _LISTS[line.table]
-        for batch in table.dump_batches(line.match, zero_counters=line.zero_counters, of=of):
+        of, zero = _LISTS[line.table], line.zero_counters
+        for batch in table.dump_batches(line.match, zero_counters=zero, of=of, ahead=True):
             output.write(batch)
     output.end()
     say(f"{output.count} flow entries have been shown.")

@@ -4,6 +4,7 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
 
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.kernel_decode cimport *
@@ -31,6 +32,37 @@ def decode(const uint8_t[::1] data not None, FlowBatch batch not None):
     return (result.found, result.error, result.flows, result.malformed, result.others)
 
 
+cdef struct received_t:
+    int found                  # DATAGRAM_*
+    int error                  # errno of the receive or of an answer, 0 if none
+    unsigned long malformed
+    bint out_of_memory
+
+
+cdef void decode_received(NetlinkReceiver receiver, int count, FlowBatch batch, received_t *total) noexcept nogil:
+    """Append what a receive brought; `count` is what it returned."""
+    cdef datagram_result_t result
+    cdef int index
+    if count < 0:
+        total.error = -count
+    for index in range(count):
+        decode_datagram(receiver.data(index), receiver.size(index), batch, &result)
+        total.found |= result.found
+        total.malformed += result.malformed
+        if result.error:
+            total.error = result.error
+        if result.out_of_memory:
+            total.out_of_memory = True
+
+
+cdef void make_dumped(FlowBatch batch, Py_ssize_t position) noexcept nogil:
+    """Flows of a dump carry the port of who asked for it, and no event."""
+    for position in range(position, batch.length):
+        batch.flows[position].event = EVENT_NONE
+        batch.flows[position].origin = 0
+        drop(&batch.flows[position], BIT_ORIGIN)
+
+
 def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, Py_ssize_t limit, bint events):
     """Receive what waits, until nothing does, the batch holds `limit` flows or more, or the dump ends.
 
@@ -41,35 +73,35 @@ def receive_flows(NetlinkReceiver receiver not None, FlowBatch batch not None, P
     # What grows while the GIL is away must be nobody else's.
     cdef FlowBatch lent = lend(batch)
     cdef Py_ssize_t position = lent.length
-    cdef datagram_result_t result
-    cdef int found = 0, error = 0, count = 0, index
-    cdef unsigned long malformed = 0
-    cdef bint out_of_memory = False
+    cdef received_t total
+    cdef int count = 1
+    memset(&total, 0, sizeof(total))
     with nogil:
-        while (lent.length < limit and error == 0 and not out_of_memory
-               and not found & (DATAGRAM_DONE | DATAGRAM_ERROR)):
+        while (count > 0 and lent.length < limit and total.error == 0 and not total.out_of_memory
+               and not total.found & (DATAGRAM_DONE | DATAGRAM_ERROR)):
             count = receiver.receive()
-            if count <= 0:
-                error = -count
-                break
-            for index in range(count):
-                decode_datagram(receiver.data(index), receiver.size(index), lent, &result)
-                found |= result.found
-                malformed += result.malformed
-                if result.error:
-                    error = result.error
-                if result.out_of_memory:
-                    out_of_memory = True
+            decode_received(receiver, count, lent, &total)
         if not events:
-            for position in range(position, lent.length):
-                # A dump carries the port of who asked for it.
-                lent.flows[position].event = EVENT_NONE
-                lent.flows[position].origin = 0
-                drop(&lent.flows[position], BIT_ORIGIN)
+            make_dumped(lent, position)
     take_back(batch, lent)
-    if out_of_memory:
+    if total.out_of_memory:
         raise MemoryError
-    return (found, error, malformed)
+    return (total.found, total.error, total.malformed)
+
+
+def dumped_flows(NetlinkReceiver receiver not None, FlowBatch batch not None):
+    """Append the flows of a dump that the receiver was filled with. Returns and raises as receive_flows does."""
+    cdef FlowBatch lent = lend(batch)
+    cdef Py_ssize_t position = lent.length
+    cdef received_t total
+    memset(&total, 0, sizeof(total))
+    with nogil:
+        decode_received(receiver, receiver.outcome, lent, &total)
+        make_dumped(lent, position)
+    take_back(batch, lent)
+    if total.out_of_memory:
+        raise MemoryError
+    return (total.found, total.error, total.malformed)
 
 
 def encode(FlowBatch batch not None, Py_ssize_t index, int command, uint16_t flags, uint32_t sequence):

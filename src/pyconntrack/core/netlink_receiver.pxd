@@ -37,6 +37,7 @@ cdef class NetlinkReceiver:
     cdef sockaddr_nl_t *senders
     cdef int *kept                     # slots of this receive that hold a datagram of the kernel
     cdef int count
+    cdef int outcome                   # of the last fill(), as receive() returns it
     cdef bint loss_pending
     cdef readonly uint64_t truncated   # datagrams longer than a slot, lost
     cdef readonly uint64_t foreign     # datagrams that another process sent, dropped

@@ -67,6 +67,11 @@ cdef class NetlinkReceiver:
             self.headers[slot].msg_hdr.msg_iovlen = 1
             self.headers[slot].msg_hdr.msg_name = &self.senders[slot]
 
+    def fill(self):
+        """Receive what waits, without the GIL. What became of it is told by what reads the datagrams."""
+        with nogil:
+            self.outcome = self.receive()
+
     cdef int receive(self) noexcept nogil:
         cdef int slot, got
         self.count = 0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pyconntrack.core.batch import FlowBatch
-from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, receive_flows
+from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, dumped_flows, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.filter import Selection, match_of
@@ -19,6 +19,10 @@ NLM_F_DUMP = 0x300
 DATAGRAM_SIZE = 32768
 DATAGRAMS = 8
 BATCH_FLOWS = 4096
+# One is read while the other is filled; and what one usually holds.
+BUFFERS_AHEAD = 2
+FILLED_FLOWS = DATAGRAMS * DATAGRAM_SIZE // 200
+PAUSE = 0.01
 BUCKETS_SYSCTL = "/proc/sys/net/netfilter/nf_conntrack_buckets"
 
 
@@ -72,19 +76,8 @@ class Dump:
         Raises ConntrackError.
         """
         while not self.done and len(batch) < limit:
-            before = len(batch)
-            found, number, malformed = receive_flows(self._receiver, batch, limit, False)
-            if self._selects:
-                self._match.select(batch, before)
-            self.malformed += malformed
-            self.interrupted = self.interrupted or bool(found & INTERRUPTED)
-            if number:
-                self.done = True
-                raise conntrack_error(number)
-            if found & DONE:
-                self.done = True
-                self.interrupted = self.interrupted or hash_buckets() != self._buckets
-            elif len(batch) == before:
+            start = len(batch)
+            if not self._take(batch, start, receive_flows(self._receiver, batch, limit, False)):
                 self._socket.wait()
         return not self.done
 
@@ -96,3 +89,60 @@ class Dump:
             more = self.read(batch, BATCH_FLOWS)
             if len(batch):
                 yield batch
+
+    def read_ahead(self) -> Iterator[FlowBatch]:
+        """The same, and while one batch is worked on, a thread lets the kernel fill buffers for the next one.
+
+        It pays where the work leaves the GIL alone. A short dump is done without a thread.
+        """
+        first = FlowBatch(FILLED_FLOWS)
+        self.read(first, BATCH_FLOWS)
+        if len(first):
+            yield first
+        if not self.done:
+            yield from self._read_with_thread()
+
+    def _read_with_thread(self) -> Iterator[FlowBatch]:
+        from queue import SimpleQueue
+        from threading import Thread
+
+        empty: SimpleQueue[NetlinkReceiver | None] = SimpleQueue()
+        filled: SimpleQueue[NetlinkReceiver] = SimpleQueue()
+
+        def fill() -> None:
+            while (receiver := empty.get()) is not None:
+                receiver.fill()
+                filled.put(receiver)
+
+        thread = Thread(target=fill, name="dump")
+        thread.start()
+        try:
+            for _ in range(BUFFERS_AHEAD):
+                empty.put(NetlinkReceiver(self._socket.fileno(), DATAGRAMS, DATAGRAM_SIZE))
+            while not self.done:
+                receiver, batch = filled.get(), FlowBatch(FILLED_FLOWS)
+                if not self._take(batch, 0, dumped_flows(receiver, batch)):
+                    # Not for long: the thread may have what is waited for.
+                    self._socket.wait(PAUSE)
+                empty.put(receiver)
+                if len(batch):
+                    yield batch
+        finally:
+            empty.put(None)
+            thread.join()
+
+    def _take(self, batch: FlowBatch, start: int, received: tuple[int, int, int]) -> bool:
+        """Select from what was received behind `start`; False where nothing was, and the dump goes on."""
+        found, number, malformed = received
+        came = len(batch) > start
+        if self._selects:
+            self._match.select(batch, start)
+        self.malformed += malformed
+        self.interrupted = self.interrupted or bool(found & INTERRUPTED)
+        if number:
+            self.done = True
+            raise conntrack_error(number)
+        if found & DONE:
+            self.done = True
+            self.interrupted = self.interrupted or hash_buckets() != self._buckets
+        return came or self.done

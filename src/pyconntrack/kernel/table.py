@@ -103,15 +103,18 @@ class ConntrackTable(Closing):
         *,
         zero_counters: bool = False,
         of: Literal["table", "dying", "unconfirmed"] = "table",
+        ahead: bool = False,
     ) -> Iterator[FlowBatch]:
         """The same in batches of some thousands of flows: the way for many.
 
         `of` is also the list of flows that ended and whose event was not delivered yet (to listeners that
         asked for reliable delivery), or of those that are not in the table yet. A socket of its own lets
-        others work meanwhile.
+        others work meanwhile. With `ahead`, a thread has the kernel prepare the next batch while one is
+        worked on, which pays where the work leaves the GIL alone.
         """
         with ConntrackSocket(namespace=self.namespace) as socket:
-            yield from Dump(socket, selected, zero_counters=zero_counters, of=of)
+            dump = Dump(socket, selected, zero_counters=zero_counters, of=of)
+            yield from dump.read_ahead() if ahead else dump
 
     def dump_batch(self, selected: Selection | None = None, *, zero_counters: bool = False) -> FlowBatch:
         """The same in one batch: numpy.asarray(table.dump_batch()) is an array of all flows, without a copy.
