@@ -193,7 +193,7 @@ PRESSURE = Group(
     ),
     """\
 - At most: the highest rate of the same short connections that runs for half a minute without an overrun, to
-  7 %, and the peer has followed in the end. `NetlinkBufferSize` is 8 MiB. The limit is what the generator
+  a tenth, and the peer has followed in the end. `NetlinkBufferSize` is 8 MiB. The limit is what the generator
   makes where nobody listens. It goes before the daemons, as packets do.
 - 1 M new flows: as fast as the kernel takes them; the time counts from the last one on. Missing: what the
   peer's `-e` does not list after that, or after 30 s. `NetlinkBufferSize` is 2 MiB, and may grow to 64 MiB.
