@@ -101,6 +101,7 @@ COMMANDS = Group(
         Row("`-C` of an empty table", "-C wall", "ms wall", 0, Limit(50), "interpreter", main=True),
     ),
     """\
+- The kernel's hash table has as many buckets as there are flows, or as it has else, if that is more.
 - Resident: the most that the process held in memory at any time (VmHWM).
 - The limit: the kernel's dump, received and discarded; its inserts, in large batches that were made before;
   the Python interpreter, started to do nothing.
