@@ -16,7 +16,8 @@ def machine() -> list[str]:
     """Processor, kernel and versions, a line each."""
     return [
         f"{_processor()}, {os.cpu_count()} cores, {_memory_gigabytes():.0f} GB; Linux {platform.release()}",
-        f"pyconntrack {VERSION}, Python {platform.python_version()}; {_version('conntrack')}, {_version('conntrackd')}",
+        f"pyconntrack {VERSION}, Python {platform.python_version()}",
+        f"{_version('conntrack')}, {_version('conntrackd')}",
     ]
 
 
