@@ -177,9 +177,9 @@ PRESSURE = Group(
     _ABOUT_PRESSURE,
     (
         Row(
-            "events of short connections, at most",
+            "events of short connections (more is better)",
             "highest rate",
-            "a second",
+            "a second at most",
             0,
             None,
             "highest rate",
