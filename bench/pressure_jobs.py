@@ -22,7 +22,7 @@ _TOO_HIGH = 1_000_000
 _NEAR = 0.93
 _LESS = 0.9
 """So much of a rate that did not last is tried next."""
-_LASTING = 6
+_LASTING = 7.5
 """Times the length of a short stream."""
 _HELD = 0.97
 """The part of the rate that the generator makes of it, if it can."""
