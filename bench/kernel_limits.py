@@ -81,7 +81,7 @@ def created(numbers: range, network: int = 1) -> Bytes:
     return requests(model, numbers, network)
 
 
-def load_table(namespace: Namespace, count: int) -> tuple[float, float]:
+def load_table(namespace: Namespace, count: int, network: int = 1) -> tuple[float, float]:
     """Create `count` established connections by bare batched requests.
 
     Returns wall and CPU seconds of the requests alone. Raises NoRoomError.
@@ -89,7 +89,7 @@ def load_table(namespace: Namespace, count: int) -> tuple[float, float]:
     wall = processor = 0.0
     with ConntrackSocket(namespace=namespace.name, receive_buffer=2**20) as kernel:
         for first in range(0, count, _MADE):
-            made = created(range(first, min(count, first + _MADE)))
+            made = created(range(first, min(count, first + _MADE)), network)
             wall_before, processor_before = time.perf_counter(), time.thread_time()
             insert(kernel.socket, made)
             wall += time.perf_counter() - wall_before
