@@ -166,7 +166,15 @@ PRESSURE = Group(
     "conntrackd: under pressure",
     _ABOUT_PRESSURE,
     (
-        Row("events of short connections, at most", "highest rate", "a second", 0, main=True),
+        Row(
+            "events of short connections, at most",
+            "highest rate",
+            "a second",
+            0,
+            None,
+            "highest rate",
+            main=True,
+        ),
         Row("1 M new flows, made in", "burst insert", "s", 0),
         Row("1 M new flows, until the peer has them", "burst", "s", 0, Limit(5), main=True),
         Row("1 M new flows, missing at the peer", "burst missing", "flows", 0, Limit(0), main=True),
@@ -176,7 +184,8 @@ PRESSURE = Group(
     ),
     """\
 - At most: the highest rate of the same short connections that runs for half a minute without an overrun, to
-  5 %, and the peer has followed in the end. `NetlinkBufferSize` is 8 MiB.
+  7 %, and the peer has followed in the end. `NetlinkBufferSize` is 8 MiB. The limit is what the generator
+  makes where nobody listens. It goes before the daemons, as packets do.
 - 1 M new flows: as fast as the kernel takes them; the time counts from the last one on. Missing: what the
   peer's `-e` does not list after that, or after 30 s. `NetlinkBufferSize` is 2 MiB, and may grow to 64 MiB.
 - Growth: of private memory; for the long run from the first million on.
