@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.command_runs import measure_commands
 from bench.event_jobs import measure_client, measure_events
+from bench.fail_over import measure_fail_over
 from bench.machine import load, machine
 from bench.memory_jobs import measure_memory
 from bench.page import growth, page, short_table, table, with_table
@@ -36,6 +37,7 @@ JOBS: dict[str, Callable[[Run], None]] = {
     "pressure": measure_pressure,
     "burst": measure_burst,
     "memory": measure_memory,
+    "fail-over": measure_fail_over,
 }
 """In the order in which they run."""
 

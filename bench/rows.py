@@ -202,4 +202,27 @@ PRESSURE = Group(
 """,
 )
 
-GROUPS = (COMMANDS, TABLES, EVENTS, PRESSURE)
+_ABOUT_FAIL_OVER = """\
+50 checked connections go through a firewall with NAT and a table of other flows. It dies; the other one gets
+the addresses and runs `contrib/primary-backup.sh`: `-c -f -R -B`."""
+
+FAIL_OVER = Group(
+    "conntrackd: fail-over",
+    _ABOUT_FAIL_OVER,
+    (
+        Row("longest stall, table of 1 k", "stall", "s", 1_000, Limit(0.3)),
+        Row("longest stall, table of 300 k", "stall", "s", 300_000, Limit(1.2), main=True),
+        Row("longest stall, table of 1 M", "stall", "s", MILLION, Limit(4), main=True),
+        Row("the same with direct injection, 1 k", "stall direct", "s", 1_000, Limit(0.5)),
+        Row("the same with direct injection, 300 k", "stall direct", "s", 300_000, Limit(0.5)),
+        Row("the same with direct injection, 1 M", "stall direct", "s", MILLION, Limit(0.5), main=True),
+    ),
+    """\
+- Stall: the longest time in which any end of any connection received nothing, from the moment the firewall
+  died on. TCP tries again after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 seconds. Half of the table is older than the
+  connections, half is younger.
+- Direct injection: `DisableExternalCache`.
+""",
+)
+
+GROUPS = (COMMANDS, TABLES, EVENTS, PRESSURE, FAIL_OVER)
