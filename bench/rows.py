@@ -111,7 +111,8 @@ COMMANDS = Group(
 
 _ABOUT_TABLES = """\
 Two daemons of a kind, mode FTFW over UDP between two network namespaces. The table goes from the kernel into
-the internal cache, in bulk to the peer's external cache, and from there into the peer's kernel."""
+the internal cache, in bulk to the peer's external cache, and from there into the peer's kernel. Here and
+below all daemons have the same real-time priority, which the C one takes by itself, and ours if asked to."""
 
 TABLES = Group(
     "conntrackd: a full table",
