@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.command_runs import measure_commands
 from bench.event_jobs import measure_client, measure_events
+from bench.fail_over import measure_fail_over
 from bench.machine import load, machine
 from bench.memory_jobs import measure_memory
 from bench.page import growth, page, short_table, table, with_table
@@ -36,6 +37,7 @@ JOBS: dict[str, Callable[[Run], None]] = {
     "pressure": measure_pressure,
     "burst": measure_burst,
     "memory": measure_memory,
+    "fail-over": measure_fail_over,
 }
 """In the order in which they run."""
 
@@ -82,18 +84,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rates", metavar="EVENTS,...", type=_sizes, default=list(_RATES), help="events a second"
     )
     parser.add_argument("--rounds", type=int, help="runs of each short job (3); of long ones fewer")
-    parser.add_argument("--seconds", type=float, help="length of a short event stream (5)")
+    parser.add_argument("--seconds", type=float, help="length of a short event stream (4)")
     parser.add_argument("--quick", action="store_true", help="small and rough: 20k, 1 round, 1 second")
     parser.add_argument("--output", type=Path, help="where the page goes, if it is not a whole run")
     parser.add_argument("--earlier", type=Path, metavar="FILE", help="write the page of a run's results anew")
     options = parser.parse_args(arguments)
-    usual = ([20_000], 1, 1.0) if options.quick else (list(_SIZES), 3, 5.0)
-    whole = not options.quick and options.only == list(JOBS) and options.rates == list(_RATES)
+    usual = ([20_000], 1, 1.0) if options.quick else (list(_SIZES), 3, 4.0)
     for name, value in zip(("sizes", "rounds", "seconds"), usual, strict=True):
         if getattr(options, name) is None:
             setattr(options, name, value)
-        else:
-            whole = False
+    whole = options.only == list(JOBS) and options.sizes == list(_SIZES) and options.rates == list(_RATES)
     if whole and options.output is None:
         options.output = _DOCS
     return options

@@ -9,12 +9,15 @@ import re
 import subprocess
 from pathlib import Path
 
+from pyconntrack.version import VERSION
+
 
 def machine() -> list[str]:
     """Processor, kernel and versions, a line each."""
     return [
         f"{_processor()}, {os.cpu_count()} cores, {_memory_gigabytes():.0f} GB; Linux {platform.release()}",
-        f"Python {platform.python_version()}; {_version('conntrack')}, {_version('conntrackd')}",
+        f"pyconntrack {VERSION}, Python {platform.python_version()}",
+        f"{_version('conntrack')}, {_version('conntrackd')}",
     ]
 
 

@@ -7,6 +7,7 @@ Times are microseconds for each flow, of CPU time where the name says nothing el
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from bench.kernel_limits import bare_dump, flush_table, load_table, room_for
 from bench.node import Node, Site
@@ -30,27 +31,27 @@ def _measure_table(run: Run, size: int) -> None:
     run.results.add(LIMIT, limits | {"dump wall": wall / size * 1e6, "dump": processor / size * 1e6}, size)
     for kind in run.turns(f"daemons, table of {short(size)}", run.rounds_at(size)):
         with run.attempt(f"daemons, table of {short(size)}, {kind}"):
-            run.results.add(kind, replicate_table(kind, run.sites, size, commit=size <= LARGE), size)
+            for figures in replicate_table(kind, run.sites, size):
+                run.results.add(kind, figures, size)
         flush_table(run.sites[1].namespace)
 
 
-def replicate_table(kind: str, sites: tuple[Site, Site], flows: int, *, commit: bool) -> Figures:
+def replicate_table(kind: str, sites: tuple[Site, Site], flows: int) -> Iterator[Figures]:
+    """Step by step, so that what could be measured is told if a later step fails."""
     with Node(kind, sites[1], flows) as receiver:
         empty, started = receiver.private_memory(), receiver.processor_seconds()
         with Node(kind, sites[0], flows) as sender:
             sender.wait_for("internal", flows)
             sender.rest()
-            figures = {
+            yield {
                 # What the start took besides is that of the other one, whose table is empty.
                 "population": (sender.processor_seconds() - started) / flows * 1e6,
                 "internal memory": (sender.private_memory() - empty) / flows,
             }
-            figures |= _bulk(sender, receiver, flows)
-            figures["external memory"] = (receiver.private_memory() - empty) / flows
-            if commit:
-                figures |= _commit(receiver, flows)
-                figures["daemon memory"] = receiver.private_memory() / 1e6
-    return figures
+            if flows <= LARGE:
+                yield _bulk(sender, receiver, flows)
+                yield {"external memory": (receiver.private_memory() - empty) / flows}
+                yield _commit(receiver, flows) | {"daemon memory": receiver.private_memory() / 1e6}
 
 
 def _bulk(sender: Node, receiver: Node, flows: int) -> Figures:

@@ -261,14 +261,52 @@ def test_a_resync_asked_for_while_the_peer_restarts_still_stands() -> None:
     assert bench.hear(alive(5, HELLO))[0].flags & RESYNC
 
 
+def count_news(said: list[Sent]) -> int:
+    return len([sent for sent in said if sent.kind == 0])
+
+
 def test_sending_waits_for_acknowledgements() -> None:
-    bench = Bench(flows=5000)
+    bench = Bench(flows=5000, resend_limit=2048)
     said = bench.hear(alive(99, HELLO_BACK))
     assert len(said) - 1 == bench.session.window == 2048
     assert bench.session.deadline() < bench.now + 0.1
     said += bench.hear(control(100, ACK, FIRST, FIRST + 1000))
-    assert len([sent for sent in said if sent.kind == 0]) == 3048
-    assert len([sent for sent in bench.wait(1.0) if sent.kind == 0]) == 5000 - 3048
+    assert count_news(said) == 3048
+    assert count_news(bench.wait(1.0)) == 5000 - 3048
+
+
+def test_what_arrives_widens_the_window_and_a_loss_narrows_it() -> None:
+    bench = Bench(flows=20_000, resend_limit=5000)
+    sent = len(bench.hear(alive(99, HELLO_BACK)))
+    windows = []
+    for number in range(3):
+        sent += len(bench.hear(control(100 + number, ACK, FIRST, FIRST + sent - 1)))
+        assert bench.internal.queue.unacknowledged == bench.session.window
+        windows.append(bench.session.window)
+    assert windows == [4096, 5000, 5000]
+    bench.hear(control(104, NACK, FIRST + sent - 10, FIRST + sent - 10))
+    assert bench.session.window == 2500
+    said = bench.hear(control(105, ACK, FIRST, FIRST + sent - 1))
+    assert len(said) == bench.internal.queue.unacknowledged == bench.session.window == 2500
+    for number in range(3):
+        bench.hear(control(106 + number, NACK, FIRST + sent, FIRST + sent))
+    assert bench.session.window == 1024
+
+
+def test_an_acknowledgement_that_held_nothing_up_widens_nothing() -> None:
+    bench = Bench(flows=2000)
+    sent = len(bench.hear(alive(99, HELLO_BACK)))
+    bench.hear(control(100, ACK, FIRST, FIRST + sent - 1))
+    assert (bench.internal.queue.unacknowledged, bench.session.window) == (0, 2048)
+
+
+def test_where_nobody_answers_little_goes_out_at_once() -> None:
+    bench = Bench(flows=9000)
+    sent = len(bench.hear(alive(99, HELLO_BACK)))
+    sent += len(bench.hear(control(100, ACK, FIRST, FIRST + sent - 1)))
+    assert bench.session.window == 4096
+    assert count_news(bench.wait(0.001)) == 0
+    assert count_news(bench.wait(0.03)) == 2048
 
 
 def test_strangers_do_not_fill_the_house() -> None:

@@ -20,8 +20,11 @@ from a peer.
   a C node's new connection  a RESYNC: it forgot at a HELLO what was under way, or never sent it
   each second                an ALIVE, so that a lost tail shows, with a digest of the cache, see peer.py
 
-Sending is paced by acknowledgements: at most `window` messages are under way, and where nothing is
-acknowledged (an older node with a larger window, or no node at all) that many again after each STALL.
+Sending is paced by acknowledgements: at most `window` messages are under way. Where they hold a bulk up, each
+widens the window by what it names, since for two nodes to wait for each other costs more than the messages.
+A NACK narrows it to half, beyond which it widens no more: the peer's socket may not hold as many. Where
+nothing is acknowledged (an older node with a larger window, or no node at all), as many as at first go out
+after each STALL.
 
 Of several nodes in one group each has numbers of its own, so an acknowledgement must say whose it means.
 Nodes of ours name themselves in each ALIVE, and send each other ACK and NACK in ALIVEs that bear more, see
@@ -57,6 +60,9 @@ from pyconntrack.replication.ranges import Ranges
 from pyconntrack.replication.session import SILENCE, Session
 
 STALL = 0.02
+NARROWEST_WINDOW = 1024
+FIRST_WINDOW = 2048
+WIDEST_WINDOW = 16384
 WINDOW_MAX = 0x7FFFFFFF
 # A HELLO that comes so soon, numbered before others, was overtaken by them: no process starts that fast.
 OVERTAKEN = 0.5
@@ -81,7 +87,10 @@ class Ftfw(Session):
     ) -> None:
         super().__init__(internal, external, first_sequence=first_sequence, now=now, node_id=node_id)
         self.ack_window = ack_window
-        self.window = min(max(2048, 4 * ack_window), WINDOW_MAX)
+        self.first_window = min(max(FIRST_WINDOW, 4 * ack_window), WINDOW_MAX)
+        self.window = self.first_window
+        # What left a full resend queue could not be sent again.
+        self._widest = max(self.window, min(WIDEST_WINDOW, internal.queue.resend_limit))
         self._saying_hello = True
         self._answer_hello = False
         self._sent = self.sequence + (1 << 32)
@@ -268,17 +277,26 @@ class Ftfw(Session):
             self._take_acknowledgement(first, last, peer)
         else:
             peer.sent_again_at = now
+            self._narrow_window()
             self._send_again(self._unwrapped(first), self._unwrapped(last), peer)
 
     def _take_acknowledgement(self, first: int, last: int, peer: Peer) -> None:
-        self._paced_until = 0.0
-        self._granted = 0
+        queue = self.internal.queue
+        kept = queue.unacknowledged
         if not self._awaited or self._awaited == [peer]:
             peer.acknowledged_from = first
-            self.internal.queue.acknowledge(first, last)
+            queue.acknowledge(first, last)
         elif peer.node:
             peer.acknowledged_from = first
             self._release(self._unwrapped(first), self._unwrapped(last))
+        if self._paced_until:
+            self.window = min(self.window + kept - queue.unacknowledged, self._widest)
+        self._paced_until = 0.0
+        self._granted = 0
+
+    def _narrow_window(self) -> None:
+        narrowest = min(max(NARROWEST_WINDOW, 2 * self.ack_window), self.first_window)
+        self._widest = self.window = max(narrowest, self.window // 2)
 
     def _send_again(self, first: int, last: int, peer: Peer) -> None:
         """The peer lacks what is numbered `first` to `last`; it will not get it under these numbers."""
@@ -362,8 +380,8 @@ class Ftfw(Session):
         if now < self._paced_until:
             return 0
         self._paced_until = now + STALL
-        self._granted = self.window
-        return self.window
+        self._granted = min(self.window, self.first_window)
+        return self._granted
 
     def _send_deadline(self) -> float:
         return self._paced_until if self.internal.queue.waiting and self._paced_until else math.inf
