@@ -133,9 +133,9 @@ TABLES = Group(
 - A sender's time includes the network stack of both ends, since a veth pair delivers in the sender's time.
   Ours sends what it finds in the kernel's table at its start to the peers at once, and that is in its figure
   for the internal cache; the C daemon does not.
-- Commit: ours follows the events of its own commit, and tells its peer, while it commits; the C daemon does
-  that afterwards, which only the third row of it counts. The wall clock has the wait for a processor in it,
-  which other processes share.
+- Commit: either daemon brings what it has committed into its internal cache afterwards, which only the third
+  row counts: ours reads the kernel's table, the C daemon the events. The wall clock has the wait for a
+  processor in it, which other processes share.
 - Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
 """,
     ("bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
