@@ -22,6 +22,7 @@ _TOO_HIGH = 1_000_000
 _NEAR = 0.93
 _LESS = 0.9
 """So much of a rate that did not last is tried next."""
+_TRIES = 6
 _LASTING = 7.5
 """Times the length of a short stream."""
 _HELD = 0.97
@@ -42,7 +43,7 @@ def measure_pressure(run: Run) -> None:
 
 
 def _highest_rate(run: Run, kind: str) -> float:
-    """Events a second that a pair of daemons follows for long, without an overrun."""
+    """Events a second that a pair of daemons follows for long, without an overrun. Raises TimeoutError."""
     short = run.seconds / 2
     bears, fails = 0.0, _FIRST_RATE
     while had := _bears(run, kind, fails, short):
@@ -54,9 +55,11 @@ def _highest_rate(run: Run, kind: str) -> float:
     while bears < _NEAR * fails:
         middle = (bears * fails) ** 0.5 if bears else fails / _STEP
         bears, fails = (middle, fails) if _bears(run, kind, middle, short) else (bears, middle)
-    while not (lasted := _bears(run, kind, bears, _LASTING * run.seconds)):
+    for _ in range(_TRIES):
+        if lasted := _bears(run, kind, bears, _LASTING * run.seconds):
+            return lasted
         bears *= _LESS
-    return lasted
+    raise TimeoutError(f"no rate down to {bears:,.0f} events a second lasted")
 
 
 def _bears(run: Run, kind: str, rate: float, seconds: float) -> float:
