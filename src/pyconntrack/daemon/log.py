@@ -11,7 +11,11 @@ import os
 import socket
 import sys
 import time
-from typing import Final, TextIO
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Final, TextIO
 
 ERROR: Final = 3
 WARNING: Final = 4
