@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.command_runs import measure_commands
 from bench.event_jobs import measure_client, measure_events
+from bench.fail_over import measure_fail_over
 from bench.machine import load, machine
 from bench.memory_jobs import measure_memory
 from bench.page import growth, page, short_table, table, with_table
@@ -23,7 +24,6 @@ from testbed import PrivilegeError, Testbed, require_root
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 _README = _DOCS.parent / "README.md"
-_BUILD = _DOCS.parent / "build"
 _SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
 _RATES = (10_000, 50_000, 100_000)
 _FAILED, _CANNOT_RUN, _INTERRUPTED = 1, 2, 130
@@ -36,6 +36,7 @@ JOBS: dict[str, Callable[[Run], None]] = {
     "pressure": measure_pressure,
     "burst": measure_burst,
     "memory": measure_memory,
+    "fail-over": measure_fail_over,
 }
 """In the order in which they run."""
 
@@ -59,11 +60,7 @@ def _results(options: argparse.Namespace) -> Results:
     if options.earlier is not None:
         return Results.load(options.earlier)
     require_root()
-    results = _measure(options)
-    if options.output is not None:
-        # Before anything is made of them: they have taken long.
-        results.save((_BUILD if options.output.resolve() == _DOCS else options.output) / "benchmarks.json")
-    return results
+    return _measure(options)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -82,18 +79,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rates", metavar="EVENTS,...", type=_sizes, default=list(_RATES), help="events a second"
     )
     parser.add_argument("--rounds", type=int, help="runs of each short job (3); of long ones fewer")
-    parser.add_argument("--seconds", type=float, help="length of a short event stream (5)")
+    parser.add_argument("--seconds", type=float, help="length of a short event stream (4)")
     parser.add_argument("--quick", action="store_true", help="small and rough: 20k, 1 round, 1 second")
     parser.add_argument("--output", type=Path, help="where the page goes, if it is not a whole run")
-    parser.add_argument("--earlier", type=Path, metavar="FILE", help="write the page of a run's results anew")
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        metavar="FILE",
+        help="write the page of the figures of a run, in build/benchmarks.json",
+    )
     options = parser.parse_args(arguments)
-    usual = ([20_000], 1, 1.0) if options.quick else (list(_SIZES), 3, 5.0)
-    whole = not options.quick and options.only == list(JOBS) and options.rates == list(_RATES)
+    usual = ([20_000], 1, 1.0) if options.quick else (list(_SIZES), 3, 4.0)
     for name, value in zip(("sizes", "rounds", "seconds"), usual, strict=True):
         if getattr(options, name) is None:
             setattr(options, name, value)
-        else:
-            whole = False
+    whole = options.only == list(JOBS) and options.sizes == list(_SIZES) and options.rates == list(_RATES)
     if whole and options.output is None:
         options.output = _DOCS
     return options
@@ -125,12 +125,21 @@ def _measure(options: argparse.Namespace) -> Results:
             with run.attempt(name):
                 JOBS[name](run)
             say(f"{name} took {time.monotonic() - started:.0f} s")
+            if options.output is not None:
+                # After each job, since all of them take long: for --earlier, if the run ends before its time.
+                results.save(_saved(options.output))
     results.circumstances.append(
         f"tables of {', '.join(map(short, options.sizes))} flows; rounds: {options.rounds}; "
         f"{(time.monotonic() - begin) / 60:.1f} minutes in all"
     )
     say(results.circumstances[-1])
     return results
+
+
+def _saved(output: Path) -> Path:
+    """Where the bare figures go: beside the page, but not into the project's documents."""
+    directory = _DOCS.parent / "build" if output.resolve() == _DOCS else output
+    return directory / "benchmarks.json"
 
 
 def _print(results: Results) -> None:

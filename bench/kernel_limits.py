@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
-import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def load_table(namespace: Namespace, count: int, network: int = 1) -> tuple[floa
     return wall, processor
 
 
-def insert(kernel: socket.socket, made: Bytes) -> None:
+def insert(kernel: _socket.socket, made: Bytes) -> None:
     """Send the requests, many to a datagram. Raises NoRoomError."""
     for begin in range(0, len(made), SENT):
         kernel.send(made[begin : begin + SENT].data)
@@ -106,12 +106,12 @@ def insert(kernel: socket.socket, made: Bytes) -> None:
         raise NoRoomError(f"the kernel refused {refused} of {len(made)} flows")
 
 
-def count_refused(answers: socket.socket) -> int:
+def count_refused(answers: _socket.socket) -> int:
     """How many requests the kernel has refused since the last time, of those that want no answer else."""
     refused = 0
     while True:
         try:
-            answer = answers.recv(_RECEIVED, socket.MSG_DONTWAIT)
+            answer = answers.recv(_RECEIVED, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return refused
         for kind, flags, _, message in messages(answer):

@@ -111,7 +111,8 @@ COMMANDS = Group(
 
 _ABOUT_TABLES = """\
 Two daemons of a kind, mode FTFW over UDP between two network namespaces. The table goes from the kernel into
-the internal cache, in bulk to the peer's external cache, and from there into the peer's kernel."""
+the internal cache, in bulk to the peer's external cache, and from there into the peer's kernel. Here and
+below all daemons have the same real-time priority, which the C one takes by itself, and ours if asked to."""
 
 TABLES = Group(
     "conntrackd: a full table",
@@ -132,9 +133,9 @@ TABLES = Group(
 - A sender's time includes the network stack of both ends, since a veth pair delivers in the sender's time.
   Ours sends what it finds in the kernel's table at its start to the peers at once, and that is in its figure
   for the internal cache; the C daemon does not.
-- Commit: ours follows the events of its own commit, and tells its peer, while it commits; the C daemon does
-  that afterwards, which only the third row of it counts. The wall clock has the wait for a processor in it,
-  which other processes share.
+- Commit: either daemon brings what it has committed into its internal cache afterwards, which only the third
+  row counts: ours reads the kernel's table, the C daemon the events. The wall clock has the wait for a
+  processor in it, which other processes share.
 - Memory: growth of the daemon's private memory (RssAnon), divided by the number of flows.
 """,
     ("bulk sender", "bulk receiver", "commit wall", "internal memory", "external memory"),
@@ -202,4 +203,27 @@ PRESSURE = Group(
 """,
 )
 
-GROUPS = (COMMANDS, TABLES, EVENTS, PRESSURE)
+_ABOUT_FAIL_OVER = """\
+50 checked connections go through a firewall with NAT and a table of other flows. It dies; the other one gets
+the addresses and runs `contrib/primary-backup.sh`: `-c -f -R -B`."""
+
+FAIL_OVER = Group(
+    "conntrackd: fail-over",
+    _ABOUT_FAIL_OVER,
+    (
+        Row("longest stall, table of 1 k", "stall", "s", 1_000, Limit(0.3)),
+        Row("longest stall, table of 300 k", "stall", "s", 300_000, Limit(1.2), main=True),
+        Row("longest stall, table of 1 M", "stall", "s", MILLION, Limit(4), main=True),
+        Row("the same with direct injection, 1 k", "stall direct", "s", 1_000, Limit(0.5)),
+        Row("the same with direct injection, 300 k", "stall direct", "s", 300_000, Limit(0.5)),
+        Row("the same with direct injection, 1 M", "stall direct", "s", MILLION, Limit(0.5), main=True),
+    ),
+    """\
+- Stall: the longest time in which any end of any connection received nothing, from the moment the firewall
+  died on. TCP tries again after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 seconds. Half of the table is older than the
+  connections, half is younger.
+- Direct injection: `DisableExternalCache`.
+""",
+)
+
+GROUPS = (COMMANDS, TABLES, EVENTS, PRESSURE, FAIL_OVER)

@@ -31,12 +31,12 @@ def _measure_table(run: Run, size: int) -> None:
     run.results.add(LIMIT, limits | {"dump wall": wall / size * 1e6, "dump": processor / size * 1e6}, size)
     for kind in run.turns(f"daemons, table of {short(size)}", run.rounds_at(size)):
         with run.attempt(f"daemons, table of {short(size)}, {kind}"):
-            for figures in replicate_table(kind, run.sites, size, commit=size <= LARGE):
+            for figures in replicate_table(kind, run.sites, size):
                 run.results.add(kind, figures, size)
         flush_table(run.sites[1].namespace)
 
 
-def replicate_table(kind: str, sites: tuple[Site, Site], flows: int, *, commit: bool) -> Iterator[Figures]:
+def replicate_table(kind: str, sites: tuple[Site, Site], flows: int) -> Iterator[Figures]:
     """Step by step, so that what could be measured is told if a later step fails."""
     with Node(kind, sites[1], flows) as receiver:
         empty, started = receiver.private_memory(), receiver.processor_seconds()
@@ -48,9 +48,9 @@ def replicate_table(kind: str, sites: tuple[Site, Site], flows: int, *, commit: 
                 "population": (sender.processor_seconds() - started) / flows * 1e6,
                 "internal memory": (sender.private_memory() - empty) / flows,
             }
-            yield _bulk(sender, receiver, flows)
-            yield {"external memory": (receiver.private_memory() - empty) / flows}
-            if commit:
+            if flows <= LARGE:
+                yield _bulk(sender, receiver, flows)
+                yield {"external memory": (receiver.private_memory() - empty) / flows}
                 yield _commit(receiver, flows) | {"daemon memory": receiver.private_memory() / 1e6}
 
 

@@ -38,7 +38,7 @@ def count_jobs(directory: Path) -> dict[str, Cost]:
     written = directory / "jobs"
     _run(["--instr-atstart=no"], written, [sys.executable, "-m", "guard.run", str(switch)])
     parts = sorted(directory.glob("jobs.*"), key=lambda path: int(path.suffix[1:]))
-    return dict(_read_part(part) for part in parts)
+    return dict(read_part(part) for part in parts)
 
 
 def count_process(command: Sequence[str], directory: Path) -> int:
@@ -62,7 +62,7 @@ def _run(options: Sequence[str], written: Path, command: Sequence[str]) -> None:
     )
 
 
-def _read_part(path: Path) -> tuple[str, Cost]:
+def read_part(path: Path) -> tuple[str, Cost]:
     """The name of a job, and its cost, out of callgrind's format (valgrind's manual, chapter on it)."""
     name, cost = "", Cost()
     in_core = False

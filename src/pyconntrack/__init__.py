@@ -10,8 +10,6 @@
 Names are loaded when they are first used, so that a program starts without what it does not need.
 """
 
-from importlib import import_module
-
 # As in typing, whose import would take longer than all the rest.
 TYPE_CHECKING = False
 
@@ -158,6 +156,8 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value: object = getattr(import_module(_MODULES.get(name, "pyconntrack.model")), name)
     globals()[name] = value
     return value

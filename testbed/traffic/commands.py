@@ -16,7 +16,8 @@ async def serve_commands(
 ) -> None:
     """Say ``ready``, then answer each question with a report until the input ends.
 
-    ``report`` is answered at once, ``finish SECONDS`` when all is finished or the time is over.
+    ``report`` is answered at once, ``finish SECONDS`` when all is finished or the time is over. After
+    ``forget``, the longest gaps are those from then on.
     """
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -26,6 +27,9 @@ async def serve_commands(
         word, _, seconds = line.decode().partition(" ")
         if word == "finish":
             await finish(float(seconds))
+        if word == "forget\n":
+            for connection in report().connections:
+                connection.longest_gap = 0.0
         print(report().to_json(), flush=True)
 
 

@@ -41,6 +41,10 @@ class _TrafficProcess:
         """Its view now. Raises :class:`TrafficError`."""
         return self._ask("report", deadline)
 
+    def forget_gaps(self, deadline: float = 10.0) -> None:
+        """Let the longest gaps be those from now on. Raises :class:`TrafficError`."""
+        self._ask("forget", deadline)
+
     def finish(self, deadline: float = 10.0) -> TrafficReport:
         """End all connections in good order and report; first the client, then the server.
 

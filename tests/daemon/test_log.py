@@ -186,6 +186,25 @@ def test_in_the_foreground_errors_go_to_stderr_and_the_rest_to_stdout(
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_journal_gets_the_severity_and_the_text(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def where(descriptor: int) -> str:
+        status = os.fstat(descriptor)
+        return f"{status.st_dev}:{status.st_ino}"
+
+    monkeypatch.setenv("JOURNAL_STREAM", where(2))
+    log = Log()
+    log.warning("told\n<0>by one")
+    log.notice("to a terminal")
+    monkeypatch.setenv("JOURNAL_STREAM", where(1))
+    log.notice("by two")
+    out, err = capfd.readouterr()
+    assert err == "<4>told <0>by one\n"
+    assert re.findall(r"\[notice\] (.*)\n", out) == ["to a terminal"]
+    assert out.endswith("\n<5>by two\n")
+
+
 def test_a_closed_terminal_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -14,7 +14,7 @@ from pyconntrack.cli.conntrack_help import HELP
 from pyconntrack.core.command_line import CommandLineError
 from pyconntrack.core.load import Loader
 from pyconntrack.kernel.label_map import LABEL_MAP
-from pyconntrack.kernel.stream import DEFAULT_BUFFER
+from pyconntrack.kernel.socket import DEFAULT_BUFFER
 from tests.docs.blocks import ROOT
 from tests.docs.command_lines import (
     COMMANDS,

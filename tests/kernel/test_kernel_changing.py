@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,12 +27,14 @@ from pyconntrack.core.changes import FlowChange
 from pyconntrack.kernel import changing
 from pyconntrack.kernel import table as table_module
 from pyconntrack.kernel.changing import count_done, delete_steps, update_steps
-from pyconntrack.kernel.filter import Selection
 from pyconntrack.kernel.socket import ConntrackSocket
 from testbed import Testbed
 from testbed.namespace import Namespace
 from testbed.waiting import wait_until
 from tests.kernel.mixed_table import MADE
+
+if TYPE_CHECKING:
+    from pyconntrack.kernel.selection import Selection
 
 
 @pytest.fixture

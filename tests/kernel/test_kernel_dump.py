@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Generator
@@ -115,6 +117,31 @@ def test_a_dump_that_reads_ahead_may_be_left(table: ConntrackTable) -> None:
     assert isinstance(batches, Generator)
     batches.close()
     assert threading.active_count() == before
+
+
+def test_a_dump_that_is_not_read_on_does_not_keep_the_process(namespace: Namespace) -> None:
+    program = (
+        "import pyconntrack; table = pyconntrack.ConntrackTable()\n"
+        "batches = table.dump_batches(ahead=True); next(batches); next(batches)"
+    )
+    with ConntrackTable(namespace.name) as table:
+        assert table.create_batch(mixed(10000)) == []
+    with namespace.entered():
+        environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        subprocess.run([sys.executable, "-c", program], env=environment, timeout=20.0, check=True)
+
+
+def test_a_dump_reads_on_where_no_thread_can_be_had(
+    table: ConntrackTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert table.create_batch(mixed(10000)) == []
+    batches = table.dump_batches(ahead=True)
+    count = len(next(batches))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert count + sum(len(batch) for batch in batches) == 10000
 
 
 def marks(table: ConntrackTable, selected: TableFilter) -> list[int]:

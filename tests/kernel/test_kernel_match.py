@@ -8,15 +8,19 @@ import shutil
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pyconntrack import ConntrackTable, FlowBatch, Nat, Status, TableFilter, TupleFilter
 from pyconntrack.core.match import FlowMatch
-from pyconntrack.kernel.filter import Selection, match_of
+from pyconntrack.kernel.selection import match_of
 from testbed import PrivilegeError, Testbed, require_root
 from testbed.namespace import Namespace
 from tests.kernel.mixed_table import fill
+
+if TYPE_CHECKING:
+    from pyconntrack.kernel.selection import Selection
 
 LABELS = "0 zero\n1 one\n2 two\n127 last\n"
 # What the C tool reads of /etc.

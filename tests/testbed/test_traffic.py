@@ -52,11 +52,27 @@ def test_a_cut_link_shows_as_a_gap_and_does_not_finish(bed: Testbed) -> None:
     client, server = _joined(bed, 0.0)
     wait_until(lambda: all(each.received for each in client.report().connections), 10.0, "data")
     bed.namespaces[0].ip("link", "set", "dev", "a", "down")
-    wait_until(
-        lambda: min(each.longest_gap for each in client.report().connections) > 0.5, 10.0, "a long gap"
-    )
+    wait_until(lambda: _shortest_gap(client) > 0.5, 10.0, "a long gap")
     assert not any(each.closed for each in client.finish(deadline=0.2).connections)
     assert not any(each.closed for each in server.report().connections)
+
+
+def test_a_gap_that_is_past_can_be_forgotten(bed: Testbed) -> None:
+    client, _ = _joined(bed, 0.0)
+    wait_until(lambda: all(each.received for each in client.report().connections), 10.0, "data")
+    bed.namespaces[0].ip("link", "set", "dev", "a", "down")
+    wait_until(lambda: _shortest_gap(client) > 0.5, 10.0, "a long gap")
+    bed.namespaces[0].ip("link", "set", "dev", "a", "up")
+
+    def forgotten() -> bool:
+        client.forget_gaps()
+        return _shortest_gap(client) < 0.5
+
+    wait_until(forgotten, 20.0, "data again, and only short gaps")
+
+
+def _shortest_gap(client: TrafficClient) -> float:
+    return min(each.longest_gap for each in client.report().connections)
 
 
 def test_the_firewalls_let_nothing_survive_by_luck(bed: Testbed) -> None:

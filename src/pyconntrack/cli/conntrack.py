@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 
 from pyconntrack.cli.conntrack_messages import SEE_HELP, TITLE, CommandFailedError, failed, tell
 from pyconntrack.core.command_line import (
@@ -31,7 +30,12 @@ from pyconntrack.core.command_line import (
 )
 from pyconntrack.kernel.errors import ConntrackError
 
-Command = Callable[[CommandLine], int]
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Command = Callable[[CommandLine], int]
 
 
 def run(words: Sequence[bytes]) -> int:
@@ -149,4 +153,4 @@ def _of_system(error: OSError) -> str:
 if __name__ == "__main__":
     from pyconntrack.cli.program import conntrack
 
-    sys.exit(conntrack())
+    conntrack()

@@ -6,12 +6,15 @@ Monitoring asks for them all the time, so that they load no more of the table th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pyconntrack.core.command_line import TABLE_EXPECT, CommandLine
+from pyconntrack.kernel.counts import table_counts
 from pyconntrack.kernel.errors import ConntrackError
 from pyconntrack.kernel.socket import ConntrackSocket
-from pyconntrack.kernel.statistics import processor_statistics, table_statistics
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _COUNT_SYSCTL = "/proc/sys/net/netfilter/nf_conntrack_count"
 _STATISTICS_FILE = "/proc/net/stat/nf_conntrack"
@@ -29,7 +32,7 @@ def count(line: CommandLine) -> int:
         return 0
     try:
         with ConntrackSocket() as socket:
-            print(table_statistics(socket).entries)
+            print(table_counts(socket)[0])
     except ConntrackError:
         # Whoever may not ask the kernel may still read the number, and is told all the same.
         with open(_COUNT_SYSCTL, encoding="ascii") as file:  # noqa: PTH123 - pathlib takes time to load
@@ -52,6 +55,8 @@ def statistics(line: CommandLine) -> int:
 
 
 def _print_flow_statistics() -> None:
+    from pyconntrack.kernel.statistics import processor_statistics
+
     with ConntrackSocket() as socket:
         for processor in processor_statistics(socket):
             values = processor._asdict()

@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from pyconntrack.cli.conntrack_messages import say, tell
-from pyconntrack.cli.conntrack_output import ExpectationOutput, FlowOutput, Output
+from pyconntrack.cli.conntrack_output import ExpectationOutput, FlowOutput
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.command_line import (
     EVENTS_DESTROY,
@@ -26,7 +26,13 @@ from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.kernel.errors import MessagesLostError
 from pyconntrack.kernel.events import EventStream
 from pyconntrack.kernel.expectation_events import ExpectationEvents
-from pyconntrack.kernel.stream import DEFAULT_BUFFER, B, E, Stream
+from pyconntrack.kernel.socket import DEFAULT_BUFFER
+from pyconntrack.kernel.stream import B, E, Stream
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from pyconntrack.cli.conntrack_output import Output
 
 # Seconds after a printing in which events may gather: one that comes alone is printed at once, and many cost
 # a wake-up for each such span and not for each event.

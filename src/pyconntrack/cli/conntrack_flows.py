@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Literal
 
 from pyconntrack.cli.conntrack_messages import FLOW_EXISTS, NO_SUCH_FLOW, failed, reason, say
 from pyconntrack.cli.conntrack_output import FlowOutput
@@ -18,7 +17,11 @@ from pyconntrack.core.command_line import (
 )
 from pyconntrack.kernel.table import ConntrackTable
 
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Literal
+
     from pyconntrack.kernel.changing import Step
 
 _LISTS: dict[int, Literal["table", "dying", "unconfirmed"]] = {

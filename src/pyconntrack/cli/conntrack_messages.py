@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -41,8 +40,10 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Text to standard error, as it is; nobody hears of it where that cannot be written."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - contextlib takes time to load
         os.write(2, os.fsencode(text))
+    except OSError:
+        pass
 
 
 def reason(number: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pyconntrack.cli.conntrack_labels import find_labels
 from pyconntrack.cli.conntrack_messages import tell
@@ -23,10 +22,25 @@ from pyconntrack.core.command_line import (
     CommandLine,
 )
 
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
     from pyconntrack.core.batch import FlowBatch
     from pyconntrack.core.expectation_batch import ExpectationBatch
     from pyconntrack.core.label_names import LabelNames
+
+    Batch = TypeVar("Batch", contravariant=True)
+
+    class Output(Protocol[Batch]):
+        """What prints batches of something."""
+
+        count: int
+
+        def write(self, batch: Batch, /) -> None: ...
+        def end(self) -> None: ...
+
 
 _XML_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
 
@@ -39,18 +53,6 @@ _FLAGS = (
     (OUTPUT_ID, output.ID),
     (OUTPUT_KERNEL_TIMESTAMP, output.TIMESTAMPS),
 )
-
-
-Batch = TypeVar("Batch", contravariant=True)
-
-
-class Output(Protocol[Batch]):
-    """What prints batches of something."""
-
-    count: int
-
-    def write(self, batch: Batch, /) -> None: ...
-    def end(self) -> None: ...
 
 
 class FlowOutput:

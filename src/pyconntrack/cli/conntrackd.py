@@ -7,14 +7,17 @@ Every import that a client command does not need stands in the function that doe
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyconntrack.cli.options import USAGE, Options, UsageError, parse_options
 from pyconntrack.daemon.log import ERROR, WARNING, print_line
 from pyconntrack.version import VERSION
 
+# As in typing, whose import would take longer than all the rest.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyconntrack.config import Loaded, Settings
 
 

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+# What the module signal wraps in enums, which take as long to load as all the rest.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def begin() -> None:
@@ -13,19 +19,22 @@ def begin() -> None:
 
     A standard descriptor that is closed becomes /dev/null, so that nothing else gets its number.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - pathlib takes time to load
 
 
-def conntrack() -> int:
-    """The command conntrack(8) with the arguments of the process. Returns the exit status."""
+def conntrack() -> NoReturn:
+    """The command conntrack(8) with the arguments of the process, which ends here.
+
+    At once: to take the interpreter apart takes as long as many a command. Nothing is left to be written.
+    """
     begin()
     from pyconntrack.cli.conntrack import run
 
-    return run([os.fsencode(word) for word in sys.argv[1:]])
+    os._exit(run([os.fsencode(word) for word in sys.argv[1:]]))
 
 
 def nfct() -> int:

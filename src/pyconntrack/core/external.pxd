@@ -5,7 +5,7 @@ from pyconntrack.core.counters cimport Counters
 from pyconntrack.core.expectation_cache cimport ExternalExpectations
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport FlowTable, slot_t
-from pyconntrack.core.wire cimport header_t
+from pyconntrack.core.wire cimport header_t, key_t
 
 cdef enum:
     OWNERS = 64                # nodes whose flows an external cache tells apart
@@ -22,6 +22,13 @@ cdef struct owner_t:
     bint silent                # nothing is heard of it any more
     uint16_t epoch
 
+cdef struct told_t:            # a message about a flow, read but not yet taken
+    const uint8_t *body        # canonical: in the datagram, or in `written`
+    uint32_t length
+    uint8_t kind               # TYPE_FLOW_*
+    key_t key
+    uint8_t[512] written       # BODY_MAX bytes
+
 cdef class ExternalCache:
     cdef readonly FlowTable table
     cdef readonly Counters counters
@@ -32,17 +39,16 @@ cdef class ExternalCache:
     cdef readonly uint32_t claims          # that lie beneath entries
     cdef public bint completes             # updates may tell only what has changed
     cdef owner_t owners[64]
-    cdef flow_t flows[16]                  # a GROUP of messages, read but not yet taken
-    cdef uint8_t kinds[16]
+    cdef told_t told[16]                   # a GROUP of messages
     cdef uint32_t hashes[16]
     cdef uint32_t read_ahead               # how many
     cdef readonly ExternalExpectations expectations    # None where they are not replicated
 
     cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil
     cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil
-    cdef void add_known(self, flow_t *flow, uint32_t number, uint8_t owner) noexcept nogil
-    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil
+    cdef void store(self, told_t *told, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil
+    cdef void add_known(self, told_t *told, uint32_t number, uint8_t owner) noexcept nogil
+    cdef void forget(self, const told_t *told, uint32_t hash, uint8_t owner) noexcept nogil
     cdef void take_over(self, uint32_t number, const uint8_t *body, uint32_t length, uint8_t owner, uint32_t now) noexcept nogil
     cdef uint32_t find_claim(self, uint32_t number, uint8_t owner) noexcept nogil
     cdef void link_claim(self, uint32_t number, uint32_t other) noexcept nogil

@@ -22,6 +22,7 @@ from libc.string cimport memcmp
 from pyconntrack.core.counters cimport Counters
 from pyconntrack.core.overlay cimport lay_over, nat_fields
 from pyconntrack.core.expectation_cache cimport ExternalExpectations
+from pyconntrack.core.plain_body cimport is_plain_body
 from pyconntrack.core.record cimport flow_t
 from pyconntrack.core.table cimport *
 from pyconntrack.core.wire cimport *
@@ -77,20 +78,27 @@ cdef class ExternalCache:
 
     cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil:
         """Add a message about a flow to those that are read ahead; take one about an expectation at once."""
-        cdef flow_t *flow = &self.flows[self.read_ahead]
-        cdef key_t key
+        cdef told_t *told = &self.told[self.read_ahead]
+        cdef uint32_t length = header.length - HEADER_SIZE
+        cdef flow_t flow
         if header.type >= TYPE_EXPECT_NEW:
             if self.expectations is not None:
-                self.expectations.take(header.type, body, header.length - HEADER_SIZE, owner, now)
+                self.expectations.take(header.type, body, length, owner, now)
             else:
                 self.ignored += 1
             return
-        if decode_body(body, header.length - HEADER_SIZE, flow) != WIRE_OK:
+        if is_plain_body(body, length, &told.key):
+            told.body = body
+            told.length = length
+        elif decode_body(body, length, &flow) == WIRE_OK:
+            flow_key(&flow, &told.key)
+            told.body = told.written
+            told.length = encode_body(&flow, 0, told.written)
+        else:
             self.malformed += 1
             return
-        flow_key(flow, &key)
-        self.hashes[self.read_ahead] = self.table.hash_key(&key)
-        self.kinds[self.read_ahead] = header.type
+        told.kind = header.type
+        self.hashes[self.read_ahead] = self.table.hash_key(&told.key)
         self.read_ahead += 1
 
     cdef void take(self, uint8_t owner, uint32_t now) noexcept nogil:
@@ -98,10 +106,10 @@ cdef class ExternalCache:
         cdef uint32_t i
         self.table.prefetch(self.hashes, self.read_ahead)
         for i in range(self.read_ahead):
-            if self.kinds[i] == TYPE_FLOW_DESTROY:
-                self.forget(&self.flows[i], self.hashes[i], owner)
+            if self.told[i].kind == TYPE_FLOW_DESTROY:
+                self.forget(&self.told[i], self.hashes[i], owner)
             else:
-                self.store(&self.flows[i], self.hashes[i], self.kinds[i], owner, now)
+                self.store(&self.told[i], self.hashes[i], owner, now)
         self.read_ahead = 0
 
     cdef void account(self, slot_t *slot, bint enters) noexcept nogil:
@@ -122,20 +130,14 @@ cdef class ExternalCache:
                 owner.fresh_digest -= digest
                 owner.fresh_count -= 1
 
-    cdef void store(self, flow_t *flow, uint32_t hash, uint8_t kind, uint8_t owner, uint32_t now) noexcept nogil:
+    cdef void store(self, told_t *told, uint32_t hash, uint8_t owner, uint32_t now) noexcept nogil:
         """A new or changed flow of `owner`."""
-        cdef uint8_t[BODY_MAX] body
-        cdef uint32_t length
-        cdef key_t key
-        cdef uint32_t number
+        cdef uint32_t number = self.table.find(&told.key, hash)
         cdef slot_t *slot
-        flow_key(flow, &key)
-        number = self.table.find(&key, hash)
-        if self.completes and number != NONE and kind == TYPE_FLOW_UPDATE and not self.owners[owner].tells_whole:
-            self.add_known(flow, number, owner)
-        length = encode_body(flow, 0, body)
+        if self.completes and number != NONE and told.kind == TYPE_FLOW_UPDATE and not self.owners[owner].tells_whole:
+            self.add_known(told, number, owner)
         if number == NONE:
-            number = self.table.add(&key, hash, body, length)
+            number = self.table.add(&told.key, hash, told.body, told.length)
             if number == NONE:
                 self.counters.create_failed += 1
                 return
@@ -145,10 +147,10 @@ cdef class ExternalCache:
         else:
             slot = self.table.at(number)
             if slot.owner != owner:
-                self.take_over(number, body, length, owner, now)
+                self.take_over(number, told.body, told.length, owner, now)
                 return
             self.account(slot, False)
-            if self.table.set_body(slot, body, length) < 0:
+            if self.table.set_body(slot, told.body, told.length) < 0:
                 self.account(slot, True)
                 self.counters.update_failed += 1
                 return
@@ -251,22 +253,22 @@ cdef class ExternalCache:
         self.table.remove(number)
         self.counters.destroyed += 1
 
-    cdef void add_known(self, flow_t *flow, uint32_t number, uint8_t owner) noexcept nogil:
+    cdef void add_known(self, told_t *told, uint32_t number, uint8_t owner) noexcept nogil:
         """Fill up what an update left out with what its sender said before, or else what the entry knows."""
         cdef uint32_t other = self.find_claim(number, owner) if self.table.at(number).owner != owner else NONE
         cdef const slot_t *slot = self.table.at(number if other == NONE else other)
-        cdef flow_t known
+        cdef flow_t known, flow
+        decode_body(told.body, told.length, &flow)
         decode_body(slot.body, slot.length, &known)
         # Translations are told all together.
-        lay_over(&known, flow, flow.present | (nat_fields() if flow.present & nat_fields() else 0))
-        flow[0] = known
+        lay_over(&known, &flow, flow.present | (nat_fields() if flow.present & nat_fields() else 0))
+        told.length = encode_body(&known, 0, told.written)
+        told.body = told.written
 
-    cdef void forget(self, const flow_t *flow, uint32_t hash, uint8_t owner) noexcept nogil:
+    cdef void forget(self, const told_t *told, uint32_t hash, uint8_t owner) noexcept nogil:
         """A flow of `owner` has ended. Where another node has taken the tuple over since, its entry stays."""
-        cdef key_t key
-        cdef uint32_t number, other
-        flow_key(flow, &key)
-        number = self.table.find(&key, hash)
+        cdef uint32_t number = self.table.find(&told.key, hash)
+        cdef uint32_t other
         if number == NONE:
             # Such as after -f: nothing is wrong.
             return

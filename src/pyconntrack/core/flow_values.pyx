@@ -2,6 +2,7 @@
 # cython: language_level=3
 """One flow record as Python values, for what a person holds."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
@@ -138,13 +139,17 @@ cdef dict values_of(const flow_t *flow):
 
 cdef int copy_bytes(uint8_t *out, object data, Py_ssize_t least, Py_ssize_t most, str name) except -1:
     """Copy a value of `least` to `most` bytes; the length that it had."""
-    cdef const unsigned char[::1] view = data
-    cdef Py_ssize_t length = view.shape[0]
-    if length < least or length > most:
-        raise ValueError(f"{name}: {length} bytes, from {least} to {most} are possible")
-    if length:
-        memcpy(out, &view[0], length)
-    return <int>length
+    cdef Py_buffer view
+    cdef Py_ssize_t length
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        length = view.len
+        if length < least or length > most:
+            raise ValueError(f"{name}: {length} bytes, from {least} to {most} are possible")
+        memcpy(out, view.buf, length)
+        return <int>length
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef int copy_address(uint8_t *out, object data, str name) except -1:

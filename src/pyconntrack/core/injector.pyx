@@ -73,7 +73,9 @@ cdef class Injector(ExternalCache):
     cdef completion_t options
     cdef FlowTable waiting             # flows whose masters are not there yet
     cdef uint32_t cursor               # where retry() goes on
-    cdef key_t keys[16]                # of the messages at hand
+    cdef flow_t flows[16]              # the messages at hand
+    cdef uint8_t kinds[16]             # TYPE_FLOW_*
+    cdef key_t keys[16]
     cdef uint8_t steps[16]
     cdef uint8_t heard[16]
     cdef uint8_t changed[16]           # what the kernel told: EVENT_*
@@ -136,6 +138,13 @@ cdef class Injector(ExternalCache):
                     self.read_ahead = 0
             self.inject(0, self.read_ahead, now)
             self.read_ahead = 0
+
+    cdef void read(self, const uint8_t *body, const header_t *header, uint8_t owner, uint32_t now) noexcept nogil:
+        cdef uint32_t i = self.read_ahead
+        ExternalCache.read(self, body, header, owner, now)
+        if self.read_ahead > i:
+            decode_body(self.told[i].body, self.told[i].length, &self.flows[i])
+            self.kinds[i] = self.told[i].kind
 
     cdef void prepare(self, uint32_t i) noexcept nogil:
         flow_key(&self.flows[i], &self.keys[i])

@@ -2,6 +2,7 @@
 # cython: language_level=3
 """The codec as Python calls it, a batch at a time."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
@@ -18,15 +19,18 @@ INTERRUPTED = DATAGRAM_INTERRUPTED
 ERROR = DATAGRAM_ERROR
 
 
-def decode(const uint8_t[::1] data not None, FlowBatch batch not None):
+def decode(data, FlowBatch batch not None):
     """Append the flows of a datagram to `batch`: (found, errno, flows, malformed, others).
 
     `found` is a set of the bits DONE, INTERRUPTED and ERROR; `errno` is what the kernel reported, 0 if
     nothing; the rest count messages. Raises MemoryError, BufferError.
     """
+    cdef Py_buffer view
     cdef datagram_result_t result
     batch.check_not_exported()
-    decode_datagram(&data[0] if data.shape[0] else NULL, <uint32_t>data.shape[0], batch, &result)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    decode_datagram(<const uint8_t *>view.buf, <uint32_t>view.len, batch, &result)
+    PyBuffer_Release(&view)
     if result.out_of_memory:
         raise MemoryError
     return (result.found, result.error, result.flows, result.malformed, result.others)

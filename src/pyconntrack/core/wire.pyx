@@ -9,6 +9,7 @@ order in which the C daemon writes them. `decode_body` takes any order. A body t
 canonical, so equal flows are equal bytes on every node: tables compare, hash and send bodies as they are.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -612,22 +613,29 @@ cdef bint body_has_key(const uint8_t *body, uint32_t length, uint16_t zone, cons
     return memcmp(ports + 4, key.ports, 4) == 0
 
 
-def read_header(const uint8_t[::1] datagram not None, uint32_t offset):
+def read_header(datagram, uint32_t offset):
     """The header at `offset`, as (version, type, flags, length, sequence), or None where the datagram ends within it."""
+    cdef Py_buffer view
     cdef header_t header
-    if offset > datagram.shape[0] or datagram.shape[0] - offset < HEADER_SIZE:
-        return None
-    load_header(&datagram[offset], &header)
+    PyObject_GetBuffer(datagram, &view, PyBUF_SIMPLE)
+    try:
+        if offset > view.len or view.len - offset < HEADER_SIZE:
+            return None
+        load_header(<const uint8_t *>view.buf + offset, &header)
+    finally:
+        PyBuffer_Release(&view)
     return header.version, header.type, header.flags, header.length, header.sequence
 
 
-def check(const uint8_t[::1] body not None):
+def check(body):
     """Decode a body and encode it again. Returns the canonical body, or the negative code that says why it is malformed."""
+    cdef Py_buffer view
     cdef flow_t flow
     cdef uint8_t[BODY_MAX] out
     cdef int result
-    cdef const uint8_t *data = &body[0] if body.shape[0] else out
-    result = decode_body(data, <uint32_t>body.shape[0], &flow)
+    PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
+    result = decode_body(<const uint8_t *>view.buf, <uint32_t>view.len, &flow)
+    PyBuffer_Release(&view)
     if result != WIRE_OK:
         return result
     return (<char *>out)[:encode_body(&flow, 0, out)]

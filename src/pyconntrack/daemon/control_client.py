@@ -13,7 +13,11 @@ from __future__ import annotations
 import io
 import socket
 import struct
-from typing import BinaryIO
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 FRAME = struct.Struct("!BI")
 DATA = 0

@@ -11,7 +11,11 @@ import os
 import socket
 import sys
 import time
-from typing import Final
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Final, TextIO
 
 ERROR: Final = 3
 WARNING: Final = 4
@@ -43,11 +47,28 @@ def one_line(message: str) -> str:
     return "".join(" " if character < " " or character == "\x7f" else character for character in message)
 
 
+def is_journal(stream: TextIO) -> bool:
+    """Whether systemd's journal reads what is written there: JOURNAL_STREAM of systemd.exec(5).
+
+    Raises OSError, ValueError or AttributeError where it is closed.
+    """
+    known = os.environ.get("JOURNAL_STREAM")
+    if known is None:
+        return False
+    status = os.fstat(stream.fileno())
+    return known == f"{status.st_dev}:{status.st_ino}"
+
+
 def print_line(severity: int, message: str) -> None:
-    """A line to the terminal: errors and warnings to stderr, the rest to stdout. A closed one is no error."""
+    """A line to the terminal: errors and warnings to stderr, the rest to stdout. A closed one is no error.
+
+    The journal has time and process id of its own, and takes the severity as sd-daemon(3) writes it.
+    """
     stream = sys.stderr if severity <= WARNING else sys.stdout
     try:
-        print(format_line(severity, message), file=stream, flush=True)
+        journal = is_journal(stream)
+        line = f"<{severity}>{one_line(message)}" if journal else format_line(severity, message)
+        print(line, file=stream, flush=True)
     except (OSError, ValueError, AttributeError):
         return
 

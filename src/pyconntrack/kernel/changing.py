@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is selected, changed or deleted: dump, select, send, a batch at a time."""
 
+from __future__ import annotations
+
 import errno
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.changes import FlowChange, set_aside
@@ -11,8 +13,13 @@ from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.core.requests import RequestBatch, collect_flows
 from pyconntrack.kernel.dump import Dump
 from pyconntrack.kernel.errors import conntrack_error
-from pyconntrack.kernel.filter import Selection, match_of
-from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.selection import match_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyconntrack.kernel.selection import Selection
+    from pyconntrack.kernel.socket import ConntrackSocket
 
 # linux/netfilter/nfnetlink_conntrack.h
 NEW, GET, DELETE = 0, 1, 2

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What has to be closed, as a context manager."""
 
-from types import TracebackType
-from typing import Self
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
 
 
 class Closing:

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The table read as a whole, in batches."""
 
-from collections.abc import Iterator
-from typing import Literal
+from __future__ import annotations
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import DONE, INTERRUPTED, dumped_flows, receive_flows
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.kernel.errors import conntrack_error
-from pyconntrack.kernel.filter import Selection, match_of
-from pyconntrack.kernel.socket import ConntrackSocket
+from pyconntrack.kernel.selection import match_of
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from pyconntrack.kernel.selection import Selection
+    from pyconntrack.kernel.socket import ConntrackSocket
 
 # IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_GET_CTRZERO; the lists of flows that left the table, or are not in it yet.
 GET, GET_AND_ZERO = 1, 3
@@ -103,6 +110,7 @@ class Dump:
             yield from self._read_with_thread()
 
     def _read_with_thread(self) -> Iterator[FlowBatch]:
+        import sys
         from queue import SimpleQueue
         from threading import Thread
 
@@ -114,8 +122,14 @@ class Dump:
                 receiver.fill()
                 filled.put(receiver)
 
-        thread = Thread(target=fill, name="dump")
-        thread.start()
+        # A dump that somebody holds but does not read on must not keep the process from its end.
+        thread = Thread(target=fill, name="dump", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The process may have no more threads.
+            yield from self
+            return
         try:
             for _ in range(BUFFERS_AHEAD):
                 empty.put(NetlinkReceiver(self._socket.fileno(), DATAGRAMS, DATAGRAM_SIZE))
@@ -129,7 +143,9 @@ class Dump:
                     yield batch
         finally:
             empty.put(None)
-            thread.join()
+            # At the end of the process it has ended, or never will.
+            if not sys.is_finalizing():
+                thread.join()
 
     def _take(self, batch: FlowBatch, start: int, received: tuple[int, int, int]) -> bool:
         """Select from what was received behind `start`; False where nothing was, and the dump goes on."""

@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What happens in the table, as it happens."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import receive_flows
-from pyconntrack.kernel.filter import Selection, match_of
-from pyconntrack.kernel.socket import GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE, ConntrackSocket
-from pyconntrack.kernel.stream import BATCH_EVENTS, DEFAULT_BUFFER, Stream
+from pyconntrack.kernel.selection import match_of
+from pyconntrack.kernel.socket import (
+    DEFAULT_BUFFER,
+    GROUP_DESTROY,
+    GROUP_NEW,
+    GROUP_UPDATE,
+    ConntrackSocket,
+)
+from pyconntrack.kernel.stream import BATCH_EVENTS, Stream
 
 if TYPE_CHECKING:
+    from pyconntrack.kernel.selection import Selection
     from pyconntrack.model.flow import Flow
 
 
@@ -47,7 +56,7 @@ class EventStream(Stream[FlowBatch, "Flow"]):
             self._match.select(batch, before)
         return received
 
-    def _event(self, batch: FlowBatch, index: int) -> "Flow":
+    def _event(self, batch: FlowBatch, index: int) -> Flow:
         from pyconntrack.model.flow import Flow
 
         return Flow.from_batch(batch, index)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from pyconntrack.core.expectation_batch import ExpectationBatch
 from pyconntrack.core.expectation_codec import receive_expectations
 from pyconntrack.kernel.socket import (
+    DEFAULT_BUFFER,
     GROUP_EXPECTATION_DESTROY,
     GROUP_EXPECTATION_NEW,
     GROUP_EXPECTATION_UPDATE,
     ConntrackSocket,
 )
-from pyconntrack.kernel.stream import DEFAULT_BUFFER, Stream
+from pyconntrack.kernel.stream import Stream
 
 if TYPE_CHECKING:
     from pyconntrack.model.expectation import Expectation

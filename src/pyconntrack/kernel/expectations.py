@@ -12,8 +12,7 @@ from pyconntrack.core.kernel_codec import DONE, ERROR, INTERRUPTED
 from pyconntrack.core.netlink_receiver import NetlinkReceiver
 from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
-from pyconntrack.kernel.socket import ConntrackSocket
-from pyconntrack.kernel.stream import DEFAULT_BUFFER
+from pyconntrack.kernel.socket import DEFAULT_BUFFER, ConntrackSocket
 
 if TYPE_CHECKING:
     from pyconntrack.kernel.expectation_events import ExpectationEvents
@@ -149,7 +148,7 @@ class ExpectationTable(Closing):
 
     def processor_statistics(self) -> list[ExpectationStatistics]:
         """What each processor counted."""
-        from pyconntrack.kernel.statistics import numbers
+        from pyconntrack.kernel.counts import numbers
 
         sequence = self._socket.next_sequence()
         answers = self._socket.request(table_request(GET_STATS_CPU, NLM_F_DUMP, sequence), sequence)

@@ -199,17 +199,6 @@ class TableFilter(NamedTuple):
         return found
 
 
-Selection = TableFilter | FlowMatch
-"""What flows are meant: by values, or already in the form of the compiled core."""
-
-
-def match_of(selected: Selection | None) -> FlowMatch:
-    """A selection in the form of the compiled core; None selects all. Raises ValueError, OverflowError."""
-    if selected is None:
-        return FlowMatch()
-    return selected if isinstance(selected, FlowMatch) else selected.match()
-
-
 def label_bytes(labels: Collection[int]) -> bytes:
     """Numbers of labels as the bits that the kernel keeps. Raises ValueError."""
     import sys

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A netlink socket to connection tracking: groups, buffers, network namespaces, single requests."""
 
+from __future__ import annotations
+
+# What the module socket wraps in enums, which take as long to load as all the rest.
+import _socket
 import errno
 import os
-import select
-import socket
-from typing import TYPE_CHECKING
 
 from pyconntrack.core.netlink import acknowledgement, messages
 from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.errors import ConntrackError, conntrack_error
+
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from pyconntrack.core.requests import RequestBatch
@@ -42,6 +45,8 @@ GROUP_EXPECTATION_DESTROY = 0x20
 NAMED_NAMESPACES = "/run/netns"
 # More than the kernel puts into one datagram of a dump (net/netlink/af_netlink.c).
 RECEIVE_SIZE = 65536
+# Bytes of receive buffer for events, where nothing else is asked for.
+DEFAULT_BUFFER = 2 * 1024 * 1024
 
 
 class ConntrackSocket(Closing):
@@ -113,7 +118,7 @@ class ConntrackSocket(Closing):
     @property
     def receive_buffer(self) -> int:
         """Bytes of receive buffer, in the measure of set_receive_buffer."""
-        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        return self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF) // 2
 
     def set_receive_buffer(self, size: int) -> int:
         """Set the receive buffer to `size` bytes, beyond net.core.rmem_max where we may.
@@ -121,14 +126,14 @@ class ConntrackSocket(Closing):
         The size that it got. Raises ConntrackError.
         """
         try:
-            set_buffer(self.socket, SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+            set_buffer(self.socket, SO_RCVBUFFORCE, _socket.SO_RCVBUF, size)
         except OSError as error:
             raise conntrack_error(error.errno or 0) from error
         return self.receive_buffer
 
     def set_send_buffer(self, size: int) -> None:
         """Set the send buffer to `size` bytes, which is the longest datagram that can be sent."""
-        set_buffer(self.socket, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
+        set_buffer(self.socket, SO_SNDBUFFORCE, _socket.SO_SNDBUF, size)
 
     def grow_receive_buffer(self, limit: int) -> bool:
         """Double the receive buffer, up to `limit` bytes; False where it does not grow any more."""
@@ -147,6 +152,8 @@ class ConntrackSocket(Closing):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until something can be received, `timeout` seconds at most; False where nothing came."""
+        import select
+
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
@@ -165,7 +172,7 @@ class ConntrackSocket(Closing):
             pass
         return answers
 
-    def execute(self, requests: "RequestBatch") -> list[tuple[int, int]]:
+    def execute(self, requests: RequestBatch) -> list[tuple[int, int]]:
         """Send the requests of a batch: [(position, errno), ...] of those that failed.
 
         Raises ConntrackError where the socket fails, and with EPERM where the kernel takes none of them: that
@@ -204,15 +211,15 @@ def _refused_as_a_whole(outcomes: list[tuple[int, int]], count: int) -> bool:
     return count > 1 and outcomes == [(0, errno.EPERM), *unanswered]
 
 
-def set_buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
+def set_buffer(sock: _socket.socket, force: int, plain: int, size: int) -> None:
     """Set a buffer's size: without the system's limit, which takes CAP_NET_ADMIN, else up to it."""
     try:
-        sock.setsockopt(socket.SOL_SOCKET, force, size)
+        sock.setsockopt(_socket.SOL_SOCKET, force, size)
     except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+        sock.setsockopt(_socket.SOL_SOCKET, plain, size)
 
 
-def open_socket(namespace: str | None) -> socket.socket:
+def open_socket(namespace: str | None) -> _socket.socket:
     """An unbound socket of NETLINK_NETFILTER in a network namespace. Raises as ConntrackSocket does."""
     if namespace is None:
         return new_socket()
@@ -228,15 +235,15 @@ def open_socket(namespace: str | None) -> socket.socket:
         os.close(descriptor)
 
 
-def new_socket() -> socket.socket:
+def new_socket() -> _socket.socket:
     """An unbound socket of NETLINK_NETFILTER in the calling thread's network namespace."""
     try:
-        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     except OSError as error:
         raise conntrack_error(error.errno or errno.EPROTONOSUPPORT) from error
 
 
-def open_elsewhere(namespace: int) -> socket.socket:
+def open_elsewhere(namespace: int) -> _socket.socket:
     """A socket opened by a thread of its own, which enters the namespace and ends.
 
     No other thread leaves its own.
@@ -245,7 +252,7 @@ def open_elsewhere(namespace: int) -> socket.socket:
 
     from pyconntrack.core.netlink_receiver import enter_network_namespace
 
-    result: list[socket.socket | OSError] = []
+    result: list[_socket.socket | OSError] = []
 
     def run() -> None:
         try:

@@ -13,6 +13,7 @@ first such attribute, or 0. Offsets count from the netlink header.
 
 from __future__ import annotations
 
+import _socket
 import socket
 import struct
 import sys
@@ -107,7 +108,7 @@ def socket_filter(
     return program.finish()
 
 
-def attach(sock: socket.socket, program: bytes) -> None:
+def attach(sock: _socket.socket, program: bytes) -> None:
     """Let the kernel decide over what the socket receives from now on, in place of an earlier program.
 
     Raises OSError: EINVAL for what is no program, ENOMEM beyond the sysctl net.core.optmem_max.

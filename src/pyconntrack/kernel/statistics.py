@@ -3,15 +3,12 @@
 
 from typing import NamedTuple
 
-from pyconntrack.core.netlink import attributes
 from pyconntrack.core.requests import table_request
+from pyconntrack.kernel.counts import HEADER_SIZE, numbers, table_counts
 from pyconntrack.kernel.socket import ConntrackSocket
 
 GET_STATS_CPU = 4
-GET_STATS = 5
-NLM_F_ACK = 0x004
 NLM_F_DUMP = 0x300
-HEADER_SIZE = 20  # nlmsghdr and nfgenmsg
 
 
 class TableStatistics(NamedTuple):
@@ -52,16 +49,11 @@ PROCESSOR_ATTRIBUTES = {
     14: "clash_resolve",
     15: "chain_too_long",
 }
-GLOBAL_ENTRIES, GLOBAL_MAX_ENTRIES = 1, 2
 
 
 def table_statistics(socket: ConntrackSocket) -> TableStatistics:
     """Ask for the counts of the table. Raises ConntrackError."""
-    sequence = socket.next_sequence()
-    counts = {1: 0, 2: 0}
-    for message in socket.request(table_request(GET_STATS, NLM_F_ACK, sequence), sequence):
-        counts |= numbers(message[HEADER_SIZE:])
-    return TableStatistics(counts[GLOBAL_ENTRIES], counts[GLOBAL_MAX_ENTRIES])
+    return TableStatistics(*table_counts(socket))
 
 
 def processor_statistics(socket: ConntrackSocket) -> list[ProcessorStatistics]:
@@ -79,8 +71,3 @@ def processor(message: bytes) -> ProcessorStatistics:
         if kind in PROCESSOR_ATTRIBUTES
     }
     return ProcessorStatistics(cpu=int.from_bytes(message[18:20], "big"), **counts)
-
-
-def numbers(data: bytes) -> dict[int, int]:
-    """Attributes that hold a big-endian number each."""
-    return {kind: int.from_bytes(value, "big") for kind, value in attributes(data).items()}

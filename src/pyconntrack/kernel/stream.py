@@ -10,7 +10,6 @@ from pyconntrack.kernel.errors import conntrack_error
 from pyconntrack.kernel.socket import ConntrackSocket
 
 BATCH_EVENTS = 4096
-DEFAULT_BUFFER = 2 * 1024 * 1024
 
 
 class Batch(Protocol):

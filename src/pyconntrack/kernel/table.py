@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The connection tracking table of one network namespace."""
 
+from __future__ import annotations
+
 import errno
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
 
 from pyconntrack.core.batch import FlowBatch
 from pyconntrack.core.kernel_codec import decode, encode, prepare_creates, prepare_updates
 from pyconntrack.kernel.closing import Closing
 from pyconntrack.kernel.dump import Dump
 from pyconntrack.kernel.errors import FlowExistsError, conntrack_error
-from pyconntrack.kernel.events import EventStream
-from pyconntrack.kernel.filter import Selection, TableFilter, TupleFilter, match_of
-from pyconntrack.kernel.socket import ConntrackSocket
-from pyconntrack.kernel.statistics import (
-    ProcessorStatistics,
-    TableStatistics,
-    processor_statistics,
-    table_statistics,
-)
-from pyconntrack.kernel.stream import DEFAULT_BUFFER
+from pyconntrack.kernel.selection import match_of
+from pyconntrack.kernel.socket import DEFAULT_BUFFER, ConntrackSocket
+
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
     from pyconntrack.core.changes import FlowChange
     from pyconntrack.core.requests import RequestBatch
     from pyconntrack.kernel.changing import Step
+    from pyconntrack.kernel.events import EventStream
+    from pyconntrack.kernel.filter import TupleFilter
+    from pyconntrack.kernel.selection import Selection
+    from pyconntrack.kernel.statistics import ProcessorStatistics, TableStatistics
     from pyconntrack.model.flow import Flow
     from pyconntrack.model.tuple import Tuple
 
@@ -60,7 +61,7 @@ class ConntrackTable(Closing):
 
     # Reading.
 
-    def __iter__(self) -> Iterator["Flow"]:
+    def __iter__(self) -> Iterator[Flow]:
         return self.dump()
 
     def __len__(self) -> int:
@@ -79,13 +80,14 @@ class ConntrackTable(Closing):
         reply: TupleFilter | None = None,
         zero_counters: bool = False,
         selected: Selection | None = None,
-    ) -> Iterator["Flow"]:
+    ) -> Iterator[Flow]:
         """Every flow that fits, as the kernel comes to it. The conditions are those of TableFilter.
 
         A whole one may be given as `selected` instead; ValueError where there are both. While the table
         changes under the dump, a flow may come twice or be left out. `zero_counters` sets counters to 0 as
         they are read. The table may be changed while the dump runs.
         """
+        from pyconntrack.kernel.filter import TableFilter
         from pyconntrack.model.flow import Flow
 
         conditions = TableFilter(family, mark, mark_mask, status, status_mask, zone, original, reply)
@@ -132,7 +134,7 @@ class ConntrackTable(Closing):
                     return batch
         raise conntrack_error(errno.EINTR)
 
-    def get(self, flow: "Tuple | Flow", *, zone: int | None = None) -> "Flow":
+    def get(self, flow: Tuple | Flow, *, zone: int | None = None) -> Flow:
         """The flow with this original tuple, or of a Flow without one, this reply tuple.
 
         Raises FlowNotFoundError.
@@ -151,15 +153,19 @@ class ConntrackTable(Closing):
 
     def statistics(self) -> TableStatistics:
         """How many flows there are and how many there may be."""
+        from pyconntrack.kernel.statistics import table_statistics
+
         return table_statistics(self._socket)
 
     def processor_statistics(self) -> list[ProcessorStatistics]:
         """What each processor counted."""
+        from pyconntrack.kernel.statistics import processor_statistics
+
         return processor_statistics(self._socket)
 
     # Changing.
 
-    def create(self, flow: "Flow") -> None:
+    def create(self, flow: Flow) -> None:
         """Create a flow. It needs `original` and `timeout`; `reply` is its inverse if not given.
 
         Where `status` and `reply` show NAT, as in a flow that was read from a table, or `source_nat` or
@@ -170,7 +176,7 @@ class ConntrackTable(Closing):
         prepare_creates(batch)
         self._execute(batch, NEW, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
 
-    def add(self, flow: "Flow") -> bool:
+    def add(self, flow: Flow) -> bool:
         """Create a flow as create does where there is none of its tuples; False where there is one."""
         try:
             self.create(flow)
@@ -178,7 +184,7 @@ class ConntrackTable(Closing):
             return False
         return True
 
-    def update(self, flow: "Flow") -> None:
+    def update(self, flow: Flow) -> None:
         """Change what is given of a flow that exists; named by its original tuple, or by its reply.
 
         Raises FlowNotFoundError.
@@ -190,7 +196,7 @@ class ConntrackTable(Closing):
         prepare_updates(batch)
         self._execute(batch, NEW, NLM_F_ACK)
 
-    def delete(self, flow: "Tuple | Flow", *, zone: int | None = None) -> None:
+    def delete(self, flow: Tuple | Flow, *, zone: int | None = None) -> None:
         """Delete a flow; a Flow with an `id` only if the kernel's has it, too. Raises FlowNotFoundError."""
         self._execute(self._named(flow, zone), DELETE, NLM_F_ACK)
 
@@ -219,7 +225,7 @@ class ConntrackTable(Closing):
 
         return count_done(self.delete_steps(selected))
 
-    def update_selected(self, selected: Selection | None, change: "FlowChange | Flow") -> int:
+    def update_selected(self, selected: Selection | None, change: FlowChange | Flow) -> int:
         """Change all flows that fit; how many. Those that are as wanted already are left alone.
 
         `change` is a Flow of what is to be set: `status` bits, `timeout`, `mark`, which is XORed to what the
@@ -231,14 +237,14 @@ class ConntrackTable(Closing):
 
         return count_done(self.update_steps(selected, change))
 
-    def delete_steps(self, selected: Selection | None) -> "Iterator[Step]":
+    def delete_steps(self, selected: Selection | None) -> Iterator[Step]:
         """The same batch by batch, with the flows that were deleted or refused. Raises ConntrackError."""
         from pyconntrack.kernel.changing import delete_steps
 
         with ConntrackSocket(namespace=self.namespace) as socket:
             yield from delete_steps(socket, selected, self._execute_all)
 
-    def update_steps(self, selected: Selection | None, change: "FlowChange | Flow") -> "Iterator[Step]":
+    def update_steps(self, selected: Selection | None, change: FlowChange | Flow) -> Iterator[Step]:
         """The same batch by batch, with the flows as they were before; see reread. Raises ConntrackError."""
         from pyconntrack.kernel.changing import update_steps
 
@@ -299,6 +305,8 @@ class ConntrackTable(Closing):
 
         Close it, or use it as a context manager.
         """
+        from pyconntrack.kernel.events import EventStream
+
         return EventStream(
             new=new,
             update=update,
@@ -314,7 +322,7 @@ class ConntrackTable(Closing):
 
     # Requests.
 
-    def _change(self, change: "FlowChange | Flow") -> "FlowChange":
+    def _change(self, change: FlowChange | Flow) -> FlowChange:
         from pyconntrack.core.changes import FlowChange
 
         if isinstance(change, FlowChange):
@@ -322,12 +330,12 @@ class ConntrackTable(Closing):
         return FlowChange.of_template(self._packed(change), change.labels or b"")
 
     @staticmethod
-    def _packed(flow: "Flow") -> FlowBatch:
+    def _packed(flow: Flow) -> FlowBatch:
         batch = FlowBatch()
         flow.add_to(batch)
         return batch
 
-    def _named(self, flow: "Tuple | Flow", zone: int | None) -> FlowBatch:
+    def _named(self, flow: Tuple | Flow, zone: int | None) -> FlowBatch:
         from pyconntrack.model.flow import Flow
 
         return self._packed(flow if isinstance(flow, Flow) and zone is None else named(flow, zone))
@@ -353,7 +361,7 @@ class ConntrackTable(Closing):
             start = end
         return failed
 
-    def _request_batch(self) -> "RequestBatch":
+    def _request_batch(self) -> RequestBatch:
         if self._requests is None:
             from pyconntrack.core.requests import RequestBatch
 
@@ -373,7 +381,7 @@ def flushes_by_filter() -> bool:
     return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= FLUSH_BY_FILTER
 
 
-def named(flow: "Tuple | Flow", zone: int | None) -> "Flow":
+def named(flow: Tuple | Flow, zone: int | None) -> Flow:
     """A flow by its name alone."""
     from pyconntrack.model.flow import Flow
 
