@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -347,6 +348,58 @@ def test_of_flows_that_are_few_events_are_heard(namespace: Namespace, before: in
 
     with namespace.entered():
         asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
+def test_a_resync_while_new_flows_go_unheard_does_not_make_the_cache_whole(namespace: Namespace) -> None:
+    """Nor one that began then and ends later."""
+
+    async def run() -> None:
+        follower = KernelFollower(
+            InternalCache(), General(netlink_buffer_size=8 << 20), Silent(), lambda: None
+        )
+        follower.start()
+        with ConntrackTable() as table:
+            with follower.creating(follower_module._HEARD_MOST):
+                table.create_batch(many(MANY))
+                await follower.resync()
+                assert len(follower.cache) == MANY
+                assert not follower.populated
+                begun = asyncio.create_task(follower.resync())
+                while follower.resyncs < 2:
+                    await asyncio.sleep(0)
+                table.create(Flow(original=UDP, timeout=600))
+            await begun
+            assert not follower.populated
+            await until(lambda: follower.populated)
+            assert len(follower.cache) == MANY + 1
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
+def test_a_resync_that_fails_takes_no_other_ones_place(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is planned, since events were lost; a client asks for one before, which fails."""
+
+    async def fail(*_: object) -> bool:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    async def run() -> None:
+        follower = KernelFollower(InternalCache(), General(), Silent(), lambda: None)
+        follower.start()
+        follower._overrun()
+        with monkeypatch.context() as patch:
+            patch.setattr(follower, "_dump", fail)
+            patch.setattr(follower_module, "_AFTER_FAILURE", 0.01)
+            with pytest.raises(OSError, match="no memory"):
+                await follower.resync()
+        await until(lambda: follower.populated)
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 20.0))
 
 
 def test_a_flush_ends_a_resync_and_the_next_one_is_the_last(namespace: Namespace) -> None:

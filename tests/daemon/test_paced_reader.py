@@ -101,6 +101,41 @@ def test_pauses_for_a_quarter_after_much(pipe: Pipe, much: int | None, soon: boo
     asyncio.run(run())
 
 
+def test_looks_early_only_within_a_pause_which_then_begins_anew(pipe: Pipe) -> None:
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, pipe.take, 10, 1000.0)
+        assert not reader.look_early()
+        os.write(pipe.writing, b"x")
+        await pipe.received(1)
+        os.write(pipe.writing, b"x" * 3)
+        assert reader.look_early()
+        assert reader.look_early()
+        os.write(pipe.writing, b"x")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert reader.look_early()
+        reader.stop()
+
+    asyncio.run(run())
+    assert pipe.pieces == [1, 3, 0, 1]
+
+
+def test_waits_without_a_pause_where_what_comes_is_urgent(pipe: Pipe) -> None:
+    def take() -> None:
+        pipe.take()
+
+    async def run() -> None:
+        reader = PacedReader(pipe.reading, take, 10, 1000.0)
+        for count in (10, 15):
+            os.write(pipe.writing, b"x" * (count % 10 or 10))
+            await pipe.received(count)
+        assert not reader.look_early()
+        reader.stop()
+
+    asyncio.run(run())
+    assert pipe.pieces == [10, 5]
+
+
 def test_looks_no_more_when_stopped(pipe: Pipe) -> None:
     async def run() -> None:
         reader = PacedReader(pipe.reading, pipe.take, 10, 0.002)

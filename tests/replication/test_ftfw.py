@@ -10,7 +10,7 @@ import pytest
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.core.external import ExternalCache
 from pyconntrack.core.internal import InternalCache
-from pyconntrack.replication.ftfw import DEAF, Ftfw
+from pyconntrack.replication.ftfw import DEAF, FORGIVEN, Ftfw
 from tests.core.support_flows import UDP, FlowTuple, KernelFlow
 from tests.core.support_netlink import event
 from tests.core.support_network import Sent, messages_of
@@ -291,6 +291,24 @@ def test_what_arrives_widens_the_window_and_a_loss_narrows_it() -> None:
     for number in range(3):
         bench.hear(control(106 + number, NACK, FIRST + sent, FIRST + sent))
     assert bench.session.window == 1024
+
+
+def test_a_loss_of_long_ago_does_not_narrow_the_window_for_ever() -> None:
+    bench = Bench(flows=20_000, resend_limit=5000)
+    sent = len(bench.hear(alive(99, HELLO_BACK)))
+    for number in range(3):
+        bench.hear(control(100 + number, NACK, FIRST, FIRST + sent - 1))
+    windows = [bench.session.window]
+    number = 103
+    for hours in (0.9, 0.2, 4.0):
+        bench.now += hours * FORGIVEN
+        bench.session.advance(bench.now)
+        for _ in range(3):
+            last = bench.session.sequence - 1
+            bench.hear(control(number, ACK, FIRST, last))
+            number += 1
+        windows.append(bench.session.window)
+    assert windows == [1024, 1024, 2048, 4096]
 
 
 def test_an_acknowledgement_that_held_nothing_up_widens_nothing() -> None:

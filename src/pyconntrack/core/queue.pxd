@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from pyconntrack.core.datagrams cimport Datagrams
@@ -9,6 +10,7 @@ cdef struct list_t:
     uint32_t tail
     uint32_t length
 
+@cython.final
 cdef class MessageQueue:
     cdef FlowTable table
     cdef list_t sending

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from pyconntrack.core.wire cimport key_t
@@ -52,6 +53,7 @@ cdef struct segment_t:
     uint32_t mask              # buckets - 1
     uint32_t count             # of those in use
 
+@cython.final
 cdef class FlowTable:
     cdef readonly uint32_t limit
     cdef uint32_t count        # slots that the index knows
@@ -69,7 +71,9 @@ cdef class FlowTable:
     cdef uint64_t seeds[2]
     cdef readonly uint32_t expectations    # slots that are
 
-    cdef slot_t *at(self, uint32_t slot) noexcept nogil
+    cdef inline slot_t *at(self, uint32_t slot) noexcept nogil:
+        return &self.chunks[slot // SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK]
+
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil
     cdef uint32_t find(self, const key_t *key, uint32_t hash) noexcept nogil
     cdef void prefetch(self, const uint32_t *hashes, uint32_t count) noexcept nogil

@@ -133,9 +133,6 @@ cdef class FlowTable:
                 + <size_t>self.chunk_count * SLOTS_PER_CHUNK * sizeof(slot_t)
                 + <size_t>self.block_count * BLOCK_SIZE)
 
-    cdef slot_t *at(self, uint32_t slot) noexcept nogil:
-        return &self.chunks[slot // SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK]
-
     cdef uint32_t hash_key(self, const key_t *key) noexcept nogil:
         """Each factor holds a secret: one that a sender of packets could make zero would wipe out the rest of the key."""
         cdef uint64_t[4] words

@@ -94,7 +94,9 @@ class KernelFollower:
         self.failures = 0
         self.populated = False
         """The cache holds all that was in the kernel's table when it was last read, and followed it since."""
-        self._flushes = 0
+        self._breaks = 0
+        """How often something was done after which a resync that ran could not make the cache whole."""
+        self._hears_of_new = True
         self._doubts = 0
         self._losses = EventLosses(general, reporter)
         self._loop = asyncio.get_running_loop()
@@ -165,7 +167,7 @@ class KernelFollower:
     def flush(self) -> None:
         """Empty the cache. A dump that runs does not make it whole any more: what it told before is gone."""
         self.cache.flush()
-        self._flushes += 1
+        self._breaks += 1
         self.populated = False
 
     def catch_up(self) -> None:
@@ -183,7 +185,7 @@ class KernelFollower:
         if self._socket is None or isinstance(self.cache, Bypass) or not _are_most(flows):
             yield
             return
-        self.populated = False
+        self.populated = self._hears_of_new = False
         self._socket.leave(GROUP_NEW)
         try:
             yield
@@ -191,7 +193,9 @@ class KernelFollower:
             # The daemon may have been stopped meanwhile.
             if self._socket is not None:
                 self._socket.join(GROUP_NEW)
-                # One that is due begins from here on; one that runs has begun too early.
+                self._hears_of_new = True
+                # A resync that is due begins from here on; one that runs has begun too early.
+                self._breaks += 1
                 if not self._due:
                     self._resync_now()
 
@@ -259,7 +263,6 @@ class KernelFollower:
         except OSError as error:
             self.reporter.error(f"resync with the kernel table failed: {error}")
             self.failures += 1
-            self._scheduled = self._loop.call_later(_AFTER_FAILURE, self._resync_now)
 
     async def resync(self) -> int:
         """Read the kernel's table into the cache. Returns how many entries were too many.
@@ -276,7 +279,7 @@ class KernelFollower:
             begin = self._loop.time()
             await self._take_queued_events()
             self.cache.begin_resync()
-            flushes = self._flushes
+            breaks = self._breaks
             complete = False
             removed = 0
             try:
@@ -285,10 +288,15 @@ class KernelFollower:
                 while complete and self.cache.sweep(_SWEEP_SLOTS):
                     self.changed()
                     await asyncio.sleep(0)
+            except OSError:
+                # Also where a client asked for it: another one may have been planned before.
+                if self._scheduled is None:
+                    self._scheduled = self._loop.call_later(_AFTER_FAILURE, self._resync_now)
+                raise
             finally:
-                complete = complete and self._flushes == flushes
+                complete = complete and self._breaks == breaks
                 removed = self.cache.end_resync(complete)
-                self.populated = self.populated or complete
+                self.populated = self.populated or (complete and self._hears_of_new)
                 self.changed()
             if complete and self._scheduled is None:
                 self._losses.made_good(len(self.cache), removed)
@@ -351,11 +359,11 @@ class KernelFollower:
         batch = FlowBatch(_STEP_FLOWS + 1024)
         told = malformed = 0
         interrupted = False
-        flushes = self._flushes
+        breaks = self._breaks
         request = table_request(GET, NLM_F_DUMP, dump.next_sequence())
         dump.socket.send(request)
         while True:
-            if self._flushes != flushes:
+            if self._breaks != breaks:
                 # The rest would not make the cache whole.
                 return told, malformed, True
             self._take_events(_EVENTS_PER_STEP)

@@ -18,11 +18,16 @@ class PacedReader:
     From `most` on there may be more; then the next look is in the event loop's next turn. Otherwise it is
     after a `pause`, in seconds, or a quarter of it where `much` came since the one before, twice `most`
     unless it says otherwise: whoever sends that much may wait for an answer. When nothing came since, the
-    descriptor is waited for.
+    descriptor is waited for, and at once where `take` returned None: what comes next is urgent.
     """
 
     def __init__(
-        self, descriptor: int, take: Callable[[], int], most: int, pause: float, much: int | None = None
+        self,
+        descriptor: int,
+        take: Callable[[], int | None],
+        most: int,
+        pause: float,
+        much: int | None = None,
     ) -> None:
         """To be called with a running event loop; reading begins now."""
         self._descriptor = descriptor
@@ -42,26 +47,44 @@ class PacedReader:
             self._next_look = None
         self._loop.remove_reader(self._descriptor)
 
+    def look_early(self) -> bool:
+        """Look now where a look is due after a pause, which then begins anew. Whether one was.
+
+        For whoever is awake anyway: a look costs little beside waking up for it.
+        """
+        if not isinstance(self._next_look, asyncio.TimerHandle):
+            return False
+        self._next_look.cancel()
+        self._look(early=True)
+        return True
+
     def _arrived(self) -> None:
         self._loop.remove_reader(self._descriptor)
         self._look()
 
-    def _look(self) -> None:
+    def _look(self, early: bool = False) -> None:
+        self._next_look = None
         # Where the look fails, there will be another one all the same: else nobody would ever look again.
-        taken = 1
+        taken: int | None = 1
         try:
             taken = self._take()
         finally:
-            self._go_on(taken)
+            self._go_on(taken, early)
 
-    def _go_on(self, taken: int) -> None:
+    def _go_on(self, taken: int | None, early: bool) -> None:
+        if taken is None:
+            self._since_pause = 0
+            self._wait()
+            return
         self._since_pause += taken
         if taken >= self._most:
             self._next_look = self._loop.call_soon(self._look)
-        elif self._since_pause:
+        elif self._since_pause or early:
             pause = self._pause / 4 if self._since_pause >= self._much else self._pause
             self._since_pause = 0
             self._next_look = self._loop.call_later(pause, self._look)
         else:
-            self._next_look = None
-            self._loop.add_reader(self._descriptor, self._arrived)
+            self._wait()
+
+    def _wait(self) -> None:
+        self._loop.add_reader(self._descriptor, self._arrived)

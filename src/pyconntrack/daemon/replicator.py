@@ -16,9 +16,9 @@ from pyconntrack.replication.session import Session
 # Batches of 64 datagrams that go out before the event loop gets its turn: about 8,000
 # messages, a few milliseconds.
 _BATCHES_AT_ONCE = 8
-# Seconds between two looks for datagrams while some come; no pause while as many come as in a bulk, where the
-# peer soon waits for an acknowledgement.
-_PAUSE = 0.004
+# Seconds between two looks for datagrams while some come: more than between the follower's looks for events,
+# since flush() looks then; none while as many come as in a bulk, whose sender soon waits for an answer.
+_PAUSE = 0.006
 _MANY = DATAGRAMS_AT_ONCE // 2
 # Seconds after which the session has its turn while what it said still waits for room.
 _STUCK = 1.0
@@ -72,27 +72,38 @@ class Replicator:
         self.channel.close()
 
     def flush(self) -> None:
-        """Send what may go out now."""
+        """Send what may go out now, and take what has arrived during a pause."""
+        if self._reader is None or not self._reader.look_early():
+            self._flush()
+
+    def _flush(self) -> None:
         if self._stopped:
             return
         now = self._loop.time()
         self._follow_link(now)
         self._tell_news()
+        self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        """Let the session say what it may say now."""
         if self._unsent is not None:
             self._arm(now + _STUCK)
             return
         answered = self.session.bulks_answered
         for _ in range(_BATCHES_AT_ONCE):
             self._out.clear()
-            if self.session.fill(self._out, now) == 0:
-                break
-            if not self._send(0):
+            if self.session.fill(self._out, now) == 0 or not self._send(0) or self._all_said:
                 break
         else:
             self._continue_soon()
         if self.session.bulks_answered != answered:
             self._bulk_asked_for()
         self._arm()
+
+    @property
+    def _all_said(self) -> bool:
+        """Whether the session has no more to say after what was sent just now."""
+        return len(self._out) < self._out.capacity and not self.session.internal.queue.waiting
 
     def _follow_link(self, now: float) -> None:
         """Tell the session where what it sends goes another way, or what it hears begins anew."""
@@ -135,7 +146,7 @@ class Replicator:
     def _writable(self) -> None:
         self._stop_waiting()
         if self._send(self._unsent or 0):
-            self.flush()
+            self._flush()
 
     def _continue_soon(self) -> None:
         if self._more is None:
@@ -143,17 +154,18 @@ class Replicator:
 
     def _continue(self) -> None:
         self._more = None
-        self.flush()
+        self._flush()
 
-    def _receive(self) -> int:
+    def _receive(self) -> int | None:
         now = self._loop.time()
         accepted, arrived = self.channel.receive()
         self._follow_link(now)
+        self._tell_news()
         for datagram, sender in accepted:
             self.session.receive(datagram, sender, now)
-        self.flush()
+        self._fill(now)
         # While acknowledgements hold up what is to be sent, each is taken as it arrives.
-        return 0 if self.session.internal.queue.waiting else arrived
+        return None if self.session.internal.queue.waiting else arrived
 
     def _arm(self, earliest: float = -math.inf) -> None:
         """Make sure that the session is heard at its deadline; a timer that is early does no harm."""
@@ -167,4 +179,4 @@ class Replicator:
     def _due(self) -> None:
         self._timer = None
         self.session.advance(self._loop.time())
-        self.flush()
+        self._flush()

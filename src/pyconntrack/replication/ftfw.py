@@ -22,7 +22,8 @@ from a peer.
 
 Sending is paced by acknowledgements: at most `window` messages are under way. Where they hold a bulk up, each
 widens the window by what it names, since for two nodes to wait for each other costs more than the messages.
-A NACK narrows it to half, beyond which it widens no more: the peer's socket may not hold as many. Where
+A NACK narrows it to half, beyond which it widens no more: the peer's socket may not hold as many. But a
+message may be lost anywhere, so each FORGIVEN without a NACK lets it widen to twice as much again. Where
 nothing is acknowledged (an older node with a larger window, or no node at all), as many as at first go out
 after each STALL.
 
@@ -63,6 +64,7 @@ STALL = 0.02
 NARROWEST_WINDOW = 1024
 FIRST_WINDOW = 2048
 WIDEST_WINDOW = 16384
+FORGIVEN = 3600.0
 WINDOW_MAX = 0x7FFFFFFF
 # A HELLO that comes so soon, numbered before others, was overtaken by them: no process starts that fast.
 OVERTAKEN = 0.5
@@ -90,7 +92,9 @@ class Ftfw(Session):
         self.first_window = min(max(FIRST_WINDOW, 4 * ack_window), WINDOW_MAX)
         self.window = self.first_window
         # What left a full resend queue could not be sent again.
-        self._widest = max(self.window, min(WIDEST_WINDOW, internal.queue.resend_limit))
+        self._widest_ever = max(self.window, min(WIDEST_WINDOW, internal.queue.resend_limit))
+        self._widest = self._widest_ever
+        self._forgiven_at = math.inf
         self._saying_hello = True
         self._answer_hello = False
         self._sent = self.sequence + (1 << 32)
@@ -277,7 +281,7 @@ class Ftfw(Session):
             self._take_acknowledgement(first, last, peer)
         else:
             peer.sent_again_at = now
-            self._narrow_window()
+            self._narrow_window(now)
             self._send_again(self._unwrapped(first), self._unwrapped(last), peer)
 
     def _take_acknowledgement(self, first: int, last: int, peer: Peer) -> None:
@@ -294,9 +298,15 @@ class Ftfw(Session):
         self._paced_until = 0.0
         self._granted = 0
 
-    def _narrow_window(self) -> None:
+    def _narrow_window(self, now: float) -> None:
         narrowest = min(max(NARROWEST_WINDOW, 2 * self.ack_window), self.first_window)
         self._widest = self.window = max(narrowest, self.window // 2)
+        self._forgiven_at = now + FORGIVEN
+
+    def _forgive_loss(self, now: float) -> None:
+        if now >= self._forgiven_at:
+            self._widest = min(2 * self._widest, self._widest_ever)
+            self._forgiven_at = now + FORGIVEN if self._widest < self._widest_ever else math.inf
 
     def _send_again(self, first: int, last: int, peer: Peer) -> None:
         """The peer lacks what is numbered `first` to `last`; it will not get it under these numbers."""
@@ -328,6 +338,7 @@ class Ftfw(Session):
             self.internal.queue.push_control(RESYNC, 0, 0)
 
     def _tick(self, now: float) -> None:
+        self._forgive_loss(now)
         for peer in self.nodes:
             if peer.unacknowledged:
                 self._acknowledge(peer)
