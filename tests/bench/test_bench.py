@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.rows import COMMANDS, EVENTS, TABLES
 from testbed import Testbed
+
+pytestmark = pytest.mark.alone
 
 
 def test_measures_every_row(bed: Testbed, tmp_path: Path) -> None:
