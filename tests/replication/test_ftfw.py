@@ -290,7 +290,7 @@ def test_what_arrives_widens_the_window_and_a_loss_narrows_it() -> None:
     assert len(said) == bench.internal.queue.unacknowledged == bench.session.window == 2500
     for number in range(3):
         bench.hear(control(106 + number, NACK, FIRST + sent, FIRST + sent))
-    assert bench.session.window == 1024
+    assert bench.session.window == 2048
 
 
 def test_a_loss_of_long_ago_does_not_narrow_the_window_for_ever() -> None:
@@ -308,7 +308,7 @@ def test_a_loss_of_long_ago_does_not_narrow_the_window_for_ever() -> None:
             bench.hear(control(number, ACK, FIRST, last))
             number += 1
         windows.append(bench.session.window)
-    assert windows == [1024, 1024, 2048, 4096]
+    assert windows == [2048, 2048, 4096, 5000]
 
 
 def test_an_acknowledgement_that_held_nothing_up_widens_nothing() -> None:

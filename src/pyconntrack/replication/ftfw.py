@@ -61,7 +61,7 @@ from pyconntrack.replication.ranges import Ranges
 from pyconntrack.replication.session import SILENCE, Session
 
 STALL = 0.02
-NARROWEST_WINDOW = 1024
+NARROWEST_WINDOW = 2048
 FIRST_WINDOW = 2048
 WIDEST_WINDOW = 16384
 FORGIVEN = 3600.0
