@@ -294,7 +294,7 @@ def test_what_arrives_widens_the_window_and_a_loss_narrows_it() -> None:
 
 
 def test_a_loss_of_long_ago_does_not_narrow_the_window_for_ever() -> None:
-    bench = Bench(flows=20_000, resend_limit=5000)
+    bench = Bench(flows=40_000, resend_limit=5000)
     sent = len(bench.hear(alive(99, HELLO_BACK)))
     for number in range(3):
         bench.hear(control(100 + number, NACK, FIRST, FIRST + sent - 1))
