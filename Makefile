@@ -6,6 +6,9 @@ COUNT ?= 1000000
 # Much of the tests' time is waiting.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
+# As installed: without bytecode beside them, every command compiles its sources when it starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 SOURCES := $(wildcard src/pyconntrack/core/*.pyx src/pyconntrack/core/*.pxd)
 INSTALLED := $(VENV)/installed
