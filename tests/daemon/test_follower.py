@@ -350,6 +350,33 @@ def test_of_flows_that_are_few_events_are_heard(namespace: Namespace, before: in
         asyncio.run(asyncio.wait_for(run(), 30.0))
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_what_a_commit_creates_is_not_read_again_and_again(namespace: Namespace, flushed: bool) -> None:
+    """The kernel tells of the ends of its flows; but after a flush, nobody knows which those are."""
+
+    async def run() -> None:
+        follower = KernelFollower(
+            InternalCache(), General(netlink_buffer_size=8 << 20), Silent(), lambda: None
+        )
+        with ConntrackTable() as table:
+            table.create(Flow(original=UDP, timeout=600))
+            follower.start()
+            await follower.resync()
+            assert follower.cache.unheard == 1
+            with follower.creating(follower_module._HEARD_MOST):
+                table.create_batch(many(MANY))
+                if flushed:
+                    follower.flush()
+            await until(lambda: follower.populated)
+            assert follower.cache.unheard == (MANY + 1 if flushed else 1)
+            table.flush()
+            await until(lambda: len(follower.cache) <= 1)
+        follower.stop()
+
+    with namespace.entered():
+        asyncio.run(asyncio.wait_for(run(), 30.0))
+
+
 def test_a_resync_while_new_flows_go_unheard_does_not_make_the_cache_whole(namespace: Namespace) -> None:
     """Nor one that began then and ends later."""
 

@@ -24,6 +24,7 @@ cdef class InternalCache:
     cdef readonly uint64_t traffic_packets
     cdef readonly uint32_t unheard         # entries of which no event has told yet
     cdef uint16_t epoch
+    cdef public uint8_t listened           # whatever a dump tells of first began while this process listened
     cdef uint32_t swept                    # slots that the sweep has looked at
     cdef uint32_t left_over                # entries that it removed
     cdef IdentitySet ended                 # flows that ended since the resync began

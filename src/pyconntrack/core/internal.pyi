@@ -16,6 +16,7 @@ class InternalCache:
     malformed: int
     resyncing: bool
     unheard: int
+    listened: bool
     traffic_bytes: int
     traffic_packets: int
     def __init__(

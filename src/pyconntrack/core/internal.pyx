@@ -133,8 +133,10 @@ cdef class InternalCache:
                 return
             slot = self.table.at(number)
             # Before this daemon began, another one may have told the peers of it.
-            slot.flags |= SLOT_UNHEARD | SLOT_TOLD
-            self.unheard += 1
+            slot.flags |= SLOT_TOLD
+            if not self.listened:
+                slot.flags |= SLOT_UNHEARD
+                self.unheard += 1
         slot.epoch = self.epoch
         slot.told = 0
 

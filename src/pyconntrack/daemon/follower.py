@@ -167,6 +167,7 @@ class KernelFollower:
     def flush(self) -> None:
         """Empty the cache. A dump that runs does not make it whole any more: what it told before is gone."""
         self.cache.flush()
+        self.cache.listened = False
         self._breaks += 1
         self.populated = False
 
@@ -185,6 +186,7 @@ class KernelFollower:
         if self._socket is None or isinstance(self.cache, Bypass) or not _are_most(flows):
             yield
             return
+        whole, breaks = self.populated, self._breaks
         self.populated = self._hears_of_new = False
         self._socket.leave(GROUP_NEW)
         try:
@@ -194,6 +196,8 @@ class KernelFollower:
             if self._socket is not None:
                 self._socket.join(GROUP_NEW)
                 self._hears_of_new = True
+                # The kernel tells of the ends of all that began meanwhile.
+                self.cache.listened = whole and breaks == self._breaks and _events_mode() != 0
                 # A resync that is due begins from here on; one that runs has begun too early.
                 self._breaks += 1
                 if not self._due:
@@ -297,6 +301,7 @@ class KernelFollower:
                 complete = complete and self._breaks == breaks
                 removed = self.cache.end_resync(complete)
                 self.populated = self.populated or (complete and self._hears_of_new)
+                self.cache.listened = self.cache.listened and not self.populated
                 self.changed()
             if complete and self._scheduled is None:
                 self._losses.made_good(len(self.cache), removed)
