@@ -157,6 +157,21 @@ def test_a_node_that_starts_again_is_known_by_its_number() -> None:
     assert group.mark_of() == 3
 
 
+def test_what_a_former_process_told_goes_also_where_it_was_never_seen_to_be_equal() -> None:
+    group, source = Group(), Group(flows=2)
+    source.internal.queue.push_all()
+    flows = [sent for sent in source.say() if sent.kind != CONTROL]
+    for number, sent in enumerate(flows, start=1000):
+        group.hear(message(sent.kind, 0, number, sent.body), sender=LEFT)
+    assert len(group.external) == 2
+    kept = Group(flows=1).internal
+    group.hear(identity(5, 0x3333, HELLO), sender=LEFT)
+    group.hear(message(flows[0].kind, 0, 6, flows[0].body), sender=LEFT)
+    group.hear(digest(7, 0x3333, 1, kept.digest), sender=LEFT)
+    group.wait(1.0)
+    assert len(group.external) == 1
+
+
 def test_a_node_at_a_second_address_is_the_same_node() -> None:
     group = Group()
     group.hear(data(1000), data(1001, number=2), sender=LEFT)

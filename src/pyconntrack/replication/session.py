@@ -176,6 +176,8 @@ class Session(abc.ABC):
             restarted = peer.node != 0
             peer.former, peer.node, peer.renamed_at = peer.node, node, now
             if restarted:
+                # Also where it was never seen to be equal: what its former process had may be gone.
+                self.external.begin_resync(peer.owner)
                 self._restarted(peer, sequence)
             self._met(peer, now)
             return peer
