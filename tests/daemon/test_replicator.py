@@ -27,6 +27,7 @@ class TwoWays:
         self.active = 0
         self.changes = 0
         self.renewals = 0
+        self.stirred = True
         self.room = 0
         self.sizes = [1472, 1000]
         self.sent: list[tuple[int, bytes]] = []

@@ -105,8 +105,16 @@ class Channel(Protocol):
         """How often the peer began to send over a new connection, and can be asked for what is lost."""
         ...
 
+    @property
+    def stirred(self) -> bool:
+        """Whether something happened of which `changes`, `renewals` or news() tell, until news() has told it.
+
+        Asked for after each send() and receive(), it saves asking for all of them.
+        """
+        ...
+
     def news(self) -> list[News]:
-        """What happened to it since this was last asked, in order. To be asked after send() and receive()."""
+        """What happened to it since this was last asked, in order."""
         ...
 
     def fileno(self) -> int:

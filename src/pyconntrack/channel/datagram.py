@@ -63,6 +63,7 @@ class DatagramChannel:
         """What the administrator should know of the link as it was set up."""
         self.changes = 0
         self.renewals = 0
+        self.stirred = False
         self._family = socket.AF_INET if link.family == 4 else socket.AF_INET6
         headers = _IPV4_HEADERS if link.family == 4 else _IPV6_HEADERS
         self.payload = link_payload(link, headers)

@@ -56,6 +56,8 @@ _VERSION = 1
 class _Member:
     link: Link
     channel: LinkChannel | None = None
+    descriptor: int = -1
+    """The channel's fileno()."""
     traffic: Traffic = field(default_factory=Traffic)
     complaint: str = ""
     """Why it could not be opened; told once."""
@@ -81,11 +83,15 @@ class DedicatedLinks:
         self.warnings: list[str] = []
         self._open_link = open_link
         self._news = LogLines()
-        self._tell = self._news.tell
+        self._stirred = False
         self._members = [_Member(link) for link in links]
+        self._connections: list[LinkChannel] = []
+        """Those of the channels that have connections, which come and go."""
         # Of one peer, all links lead to the same node, whichever address it has there.
-        self._peer = next((str(link.peer) for link in links if link.default and link.peer is not None), None)
-        self._names = NodeNames() if len(links) > 1 and links[0].transport is Transport.MULTICAST else None
+        peers = [str(link.peer) for link in links if link.default and link.peer is not None]
+        several = len(links) > 1
+        self._peer = peers[0] if several and peers else None
+        self._names = NodeNames() if several and links[0].transport is Transport.MULTICAST else None
         self._changes = 0
         self._changes_before = 0
         self._looks_at_one = 0
@@ -148,14 +154,20 @@ class DedicatedLinks:
 
     @property
     def renewals(self) -> int:
-        return sum(member.channel.renewals for member in self._members if member.channel is not None)
+        return sum(channel.renewals for channel in self._connections)
+
+    @property
+    def stirred(self) -> bool:
+        return self._stirred or (
+            bool(self._connections) and any(channel.stirred for channel in self._connections)
+        )
 
     def news(self) -> list[News]:
         """What happened to the links, and what happened on the one in use."""
         told = self._news.take()
-        for member in self._members:
-            if member.channel is not None:
-                told += member.channel.news()
+        self._stirred = self._news.holds
+        for channel in self._connections:
+            told += channel.news()
         return told
 
     def fileno(self) -> int:
@@ -192,8 +204,8 @@ class DedicatedLinks:
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
         now = time.monotonic()
-        ready = {descriptor for descriptor, _ in self._epoll.poll(0)}
-        if self._monitor.fileno() in ready:
+        ready = dict(self._epoll.poll(0, len(self._members) + 1))
+        if self._monitor_descriptor in ready:
             self._follow_interfaces(now)
         accepted: list[tuple[bytes, str]] = []
         arrived = self._receive_from(self._choice.active, ready, accepted, now)
@@ -202,13 +214,8 @@ class DedicatedLinks:
             self._last_heard = now
             return accepted, arrived
         self._looks_at_one = 0
-        active = self._choice.active
-        for number in range(len(self._members)):
-            if number != active:
-                taken = len(accepted)
-                arrived += self._receive_from(number, ready, accepted, now)
-                if any(_is_message(datagram) for datagram, _ in accepted[taken:]):
-                    self._obey(self._choice.hear(number, now))
+        if len(self._members) > 1:
+            arrived += self._receive_from_others(ready, accepted, now)
         if accepted:
             self._last_heard = now
         return accepted, arrived
@@ -238,14 +245,18 @@ class DedicatedLinks:
         member.channel = channel
         member.traffic = channel.traffic
         self.warnings += channel.warnings
-        self._epoll.register(channel.fileno(), select.EPOLLIN)
+        if member.link.transport is Transport.TCP:
+            self._connections.append(channel)
+        member.descriptor = channel.fileno()
+        self._epoll.register(member.descriptor, select.EPOLLIN)
 
     def _open_monitor(self) -> LinkMonitor:
         try:
             monitor = LinkMonitor(member.link.interface for member in self._members)
         except OSError as error:
             raise ChannelError(f"{self._members[0].link.interface} cannot be watched: {error}") from error
-        self._epoll.register(monitor.fileno(), select.EPOLLIN)
+        self._monitor_descriptor = monitor.fileno()
+        self._epoll.register(self._monitor_descriptor, select.EPOLLIN)
         return monitor
 
     def _first_choice(self, random: Random) -> LinkChoice:
@@ -269,12 +280,12 @@ class DedicatedLinks:
     # -- receiving
 
     def _receive_from(
-        self, number: int, ready: set[int], accepted: list[tuple[bytes, str]], now: float
+        self, number: int, ready: dict[int, int], accepted: list[tuple[bytes, str]], now: float
     ) -> int:
-        channel = self._members[number].channel
-        if channel is None or channel.fileno() not in ready:
+        member = self._members[number]
+        if member.channel is None or member.descriptor not in ready:
             return 0
-        taken, arrived = channel.receive()
+        taken, arrived = member.channel.receive()
         if self._peer is not None:
             accepted += [(datagram, self._peer) for datagram, _ in taken]
         elif self._names is not None:
@@ -282,6 +293,20 @@ class DedicatedLinks:
             accepted += [(datagram, name(number, sender, datagram, now)) for datagram, sender in taken]
         else:
             accepted += taken
+        return arrived
+
+    def _receive_from_others(
+        self, ready: dict[int, int], accepted: list[tuple[bytes, str]], now: float
+    ) -> int:
+        """Receive from the links that are not in use: the peers may have changed over to one of them."""
+        active = self._choice.active
+        arrived = 0
+        for number in range(len(self._members)):
+            if number != active:
+                taken = len(accepted)
+                arrived += self._receive_from(number, ready, accepted, now)
+                if any(_is_message(datagram) for datagram, _ in accepted[taken:]):
+                    self._obey(self._choice.hear(number, now))
         return arrived
 
     # -- following the interfaces
@@ -341,6 +366,10 @@ class DedicatedLinks:
 
     # -- the choice
 
+    def _tell(self, text: str, trouble: bool = False) -> None:
+        self._news.tell(text, trouble)
+        self._stirred = True
+
     @property
     def _active(self) -> _Member:
         return self._members[self._choice.active]
@@ -353,6 +382,7 @@ class DedicatedLinks:
         if change is None:
             return
         before = self._members[change.before]
+        self._stirred = True
         gone_by = 0 if before.channel is None else before.channel.changes - self._changes_before
         self._changes += gone_by + 1
         self._changes_before = self._channel_changes()

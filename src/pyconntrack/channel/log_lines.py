@@ -28,6 +28,11 @@ class LogLines:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def holds(self) -> bool:
+        """Whether a line is kept back, which take() will give in time."""
+        return self._held is not None
+
     def tell(self, text: str, trouble: bool = False) -> None:
         """Add a line, or keep it in mind where there were too many."""
         self._left_out += self._held is not None

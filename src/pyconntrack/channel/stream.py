@@ -45,6 +45,7 @@ class StreamChannel:
         """What the administrator should know of the link as it was set up."""
         self.changes = 0
         self.renewals = 0
+        self.stirred = False
         self.payload = link_payload(link, _IPV4_HEADERS if link.family == 4 else _IPV6_HEADERS)
         self._sender = str(link.peer)
         self._index = socket.if_nametoindex(link.interface)
@@ -79,7 +80,9 @@ class StreamChannel:
 
     def news(self) -> list[News]:
         """Connections made and lost, and strangers refused."""
-        return self._news.take()
+        told = self._news.take()
+        self.stirred = self._news.holds
+        return told
 
     def close(self) -> None:
         """Close all connections. Harmless a second time."""
@@ -183,9 +186,12 @@ class StreamChannel:
             self._losses_told = outgoing.losses
             self._renewal_due = True
             self.changes += 1
+            self.stirred = True
         if self._renewal_due and heard and outgoing.connected:
             self._renewal_due = False
             self.renewals += 1
+            self.stirred = True
 
     def _tell(self, text: str, trouble: bool) -> None:
         self._news.tell(f"{self.name}: {text}", trouble)
+        self.stirred = True

@@ -19,7 +19,7 @@ _BATCHES_AT_ONCE = 8
 # Seconds between two looks for datagrams while some come: more than between the follower's looks for events,
 # since flush() looks then; none while as many come as in a bulk, whose sender soon waits for an answer.
 _PAUSE = 0.006
-_MANY = DATAGRAMS_AT_ONCE // 2
+_MANY = DATAGRAMS_AT_ONCE
 # Seconds after which the session has its turn while what it said still waits for room.
 _STUCK = 1.0
 
@@ -80,8 +80,8 @@ class Replicator:
         if self._stopped:
             return
         now = self._loop.time()
-        self._follow_link(now)
-        self._tell_news()
+        if self.channel.stirred:
+            self._follow_link(now)
         self._fill(now)
 
     def _fill(self, now: float) -> None:
@@ -106,15 +106,13 @@ class Replicator:
         return len(self._out) < self._out.capacity and not self.session.internal.queue.waiting
 
     def _follow_link(self, now: float) -> None:
-        """Tell the session where what it sends goes another way, or what it hears begins anew."""
+        """Tell the session where what it sends goes another way, what it hears begins anew; and the log."""
         if self.channel.changes != self._changes:
             self._changes = self.channel.changes
             self._take_other_way(now)
         if self.channel.renewals != self._renewals:
             self._renewals = self.channel.renewals
             self.session.link_renewed(now)
-
-    def _tell_news(self) -> None:
         for news in self.channel.news():
             self._report(news)
 
@@ -159,8 +157,8 @@ class Replicator:
     def _receive(self) -> int | None:
         now = self._loop.time()
         accepted, arrived = self.channel.receive()
-        self._follow_link(now)
-        self._tell_news()
+        if self.channel.stirred:
+            self._follow_link(now)
         for datagram, sender in accepted:
             self.session.receive(datagram, sender, now)
         self._fill(now)
