@@ -143,6 +143,17 @@ def test_what_an_answer_passes_by_goes_out_again_to_who_lacks_it() -> None:
     assert len([sent for sent in said if sent.kind != CONTROL]) == 3
 
 
+def test_an_answer_that_is_repeated_late_hides_nothing_that_was_passed_by() -> None:
+    """Several answers go out the newest first, and one that was lost comes behind newer ones."""
+    group = Group(flows=4)
+    first, last = group.tell()
+    group.answer(LEFT, ACK, first, last)
+    group.answer(RIGHT, ACK, last, last)
+    group.answer(RIGHT, ACK, first, first)
+    assert [sent for sent in group.wait(0.9) if sent.kind != CONTROL] == []
+    assert len([sent for sent in group.wait(1.2) if sent.kind != CONTROL]) == 2
+
+
 def test_a_node_that_starts_again_is_known_by_its_number() -> None:
     """Its HELLO may be lost: another number at its address says the same."""
     group = Group(flows=2)

@@ -288,10 +288,10 @@ class Ftfw(Session):
         queue = self.internal.queue
         kept = queue.unacknowledged
         if not self._awaited or self._awaited == [peer]:
-            peer.acknowledged_from = first
+            peer.acknowledges_from(first)
             queue.acknowledge(first, last)
         elif peer.node:
-            peer.acknowledged_from = first
+            peer.acknowledges_from(first)
             self._release(self._unwrapped(first), self._unwrapped(last))
         if self._paced_until:
             self.window = min(self.window + kept - queue.unacknowledged, self._widest)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyconntrack.core.external import ExternalCache
+from pyconntrack.replication.messages import before
 from pyconntrack.replication.ranges import Ranges
 
 # How often an ALIVE must contradict the external cache before a resync is asked for. A first time may be a
@@ -56,6 +57,7 @@ class Peer:
     acknowledged: Ranges = field(default_factory=Ranges)
     """Of this node's messages, those that it need not get any more."""
     acknowledged_from: int | None = None
+    """What the newest of its ACKs begins with, of those that came within this second."""
     overtaken: int | None = None
     sent_again_at: float = 0.0
     received: int = 0
@@ -80,6 +82,11 @@ class Peer:
         """An acknowledgement goes out, or the peer would not know what of."""
         self.unacknowledged = 0
         self.data_unacknowledged = 0
+
+    def acknowledges_from(self, first: int) -> None:
+        """An ACK of it begins with the number `first`; one that is repeated comes behind newer ones."""
+        if self.acknowledged_from is None or before(self.acknowledged_from, first):
+            self.acknowledged_from = first
 
     @property
     def last_taken(self) -> int:
