@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -291,6 +292,26 @@ def test_what_arrives_widens_the_window_and_a_loss_narrows_it() -> None:
     for number in range(3):
         bench.hear(control(106 + number, NACK, FIRST + sent, FIRST + sent))
     assert bench.session.window == 2048
+
+
+def test_what_one_window_lost_narrows_the_window_once() -> None:
+    bench = Bench(flows=60_000, resend_limit=16_000)
+    numbers = itertools.count(99)
+    bench.hear(alive(next(numbers), HELLO_BACK))
+
+    def window_after(control_flag: int, first: int, last: int) -> int:
+        bench.hear(control(next(numbers), control_flag, first, last))
+        return bench.session.window
+
+    for _ in range(3):
+        widest = window_after(ACK, FIRST, bench.session.sequence - 1)
+    end = bench.session.sequence
+    assert widest == 16_000
+    assert [window_after(NACK, end - lost, end - lost) for lost in (9000, 8000, 7000, 1)] == [8000] * 4
+    # What goes out only now belongs to another window.
+    assert window_after(ACK, FIRST, end - 1) == 8000
+    assert window_after(NACK, end - 1, end) == 4000
+    assert window_after(NACK, end + 1, end + 1) == 4000
 
 
 def test_a_loss_of_long_ago_does_not_narrow_the_window_for_ever() -> None:

@@ -22,10 +22,11 @@ from a peer.
 
 Sending is paced by acknowledgements: at most `window` messages are under way. Where they hold a bulk up, each
 widens the window by what it names, since for two nodes to wait for each other costs more than the messages.
-A NACK narrows it to half, beyond which it widens no more: the peer's socket may not hold as many. But a
-message may be lost anywhere, so each FORGIVEN without a NACK lets it widen to twice as much again. Where
-nothing is acknowledged (an older node with a larger window, or no node at all), as many as at first go out
-after each STALL.
+A NACK narrows it to half, beyond which it widens no more: the peer's socket may not hold as many. NACKs of
+what was sent before that narrow it no further, for they tell of the same window. But a message may be lost
+anywhere, so each FORGIVEN in which it was not narrowed lets it widen to twice as much again. Where nothing
+is acknowledged (an older node with a larger window, or no node at all), as many as at first go out after
+each STALL.
 
 Of several nodes in one group each has numbers of its own, so an acknowledgement must say whose it means.
 Nodes of ours name themselves in each ALIVE, and send each other ACK and NACK in ALIVEs that bear more, see
@@ -95,6 +96,8 @@ class Ftfw(Session):
         self._widest_ever = max(self.window, min(WIDEST_WINDOW, internal.queue.resend_limit))
         self._widest = self._widest_ever
         self._forgiven_at = math.inf
+        self._narrowed_at = 0
+        """What was the next number, not wrapped, when the window was last narrowed."""
         self._saying_hello = True
         self._answer_hello = False
         self._sent = self.sequence + (1 << 32)
@@ -281,7 +284,7 @@ class Ftfw(Session):
             self._take_acknowledgement(first, last, peer)
         else:
             peer.sent_again_at = now
-            self._narrow_window(now)
+            self._narrow_window(self._unwrapped(last), now)
             self._send_again(self._unwrapped(first), self._unwrapped(last), peer)
 
     def _take_acknowledgement(self, first: int, last: int, peer: Peer) -> None:
@@ -298,7 +301,11 @@ class Ftfw(Session):
         self._paced_until = 0.0
         self._granted = 0
 
-    def _narrow_window(self, now: float) -> None:
+    def _narrow_window(self, lost: int, now: float) -> None:
+        """The message numbered `lost` is lost. What else of its window is tells nothing more of the peer."""
+        if lost < self._narrowed_at:
+            return
+        self._narrowed_at = self._sent
         narrowest = min(max(NARROWEST_WINDOW, 2 * self.ack_window), self.first_window)
         self._widest = self.window = max(narrowest, self.window // 2)
         self._forgiven_at = now + FORGIVEN
