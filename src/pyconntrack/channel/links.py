@@ -184,10 +184,11 @@ class DedicatedLinks:
 
     def send(self, datagrams: Datagrams, first: int = 0) -> int:
         now = time.monotonic()
-        self._open_missing(now)
+        if now >= self._next_try:
+            self._open_missing(now)
         if now - self._last_heard >= self._silence:
             self._send_to_others(datagrams, first, now)
-        channel = self._active.channel
+        channel = self._members[self._choice.active].channel
         if channel is None:
             self._active.traffic.send_errors += len(datagrams) - first
             return len(datagrams)
@@ -343,8 +344,6 @@ class DedicatedLinks:
 
     def _open_missing(self, now: float) -> None:
         """What was missing at the start may be there by now: an address comes after its interface."""
-        if now < self._next_try:
-            return
         self._next_try = now + _TRY_AGAIN
         for number, member in enumerate(self._members):
             if member.channel is None and self._monitor.index(member.link.interface):

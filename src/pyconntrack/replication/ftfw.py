@@ -100,8 +100,6 @@ class Ftfw(Session):
         """What was the next number, not wrapped, when the window was last narrowed."""
         self._saying_hello = True
         self._answer_hello = False
-        self._sent = self.sequence + (1 << 32)
-        """The next number, not wrapped."""
         self._awaited: list[Peer] = []
         """Nodes of ours without whose acknowledgement nothing leaves the resend queue."""
         self._paced_until = 0.0
@@ -334,10 +332,6 @@ class Ftfw(Session):
         """A number that was sent, as it is beyond 2**32."""
         return self._sent - ((self.sequence - sequence) & 0xFFFFFFFF)
 
-    def _advance_sequence(self, count: int) -> int:
-        self._sent += count
-        return super()._advance_sequence(count)
-
     def _queue_resync(self, node: int) -> None:
         if node:
             self.internal.queue.push_addressed(RESYNC, self.node_id, node, 0, 0)
@@ -376,10 +370,11 @@ class Ftfw(Session):
         if self._answer_hello:
             flags |= HELLO_BACK
         written = 0
-        if self._identity_due and queue.waiting:
-            written += self._write_identity(out, flags)
-        written += self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
-        self._granted = max(0, self._granted - written)
+        if queue.waiting:
+            if self._identity_due:
+                written += self._write_identity(out, flags)
+            written += self._advance_sequence(queue.fill(out, self.sequence, flags, self._allowance(now)))
+            self._granted = max(0, self._granted - written)
         if (self._alive_due or (self._answer_hello and not written)) and self._nothing_waits:
             written += self._write_alive(out, flags)
         if written:

@@ -78,6 +78,8 @@ class Session(abc.ABC):
         self.internal = internal
         self.external = external
         self.sequence = first_sequence & 0xFFFFFFFF
+        self._sent = self.sequence + (1 << 32)
+        """The next number, not wrapped."""
         self.node_id = node_id or 1 + secrets.randbelow(0xFFFFFFFF)
         self._sender: Hashable = None
         self.peers: dict[Hashable, Peer] = {}
@@ -347,7 +349,8 @@ class Session(abc.ABC):
             peer.followed = False
 
     def _advance_sequence(self, count: int) -> int:
-        self.sequence = (self.sequence + count) & 0xFFFFFFFF
+        self._sent += count
+        self.sequence = self._sent & 0xFFFFFFFF
         return count
 
     def _write_alive(self, out: Datagrams, flags: int) -> bool:
