@@ -11,7 +11,6 @@ import math
 import select
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from pyconntrack.channel.channel import (
@@ -19,12 +18,12 @@ from pyconntrack.channel.channel import (
     LinkChannel,
     LinkMissingError,
     LinkState,
-    LinkStatus,
     News,
     Traffic,
 )
 from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
-from pyconntrack.channel.link_choice import Change, LinkChoice, Reason
+from pyconntrack.channel.link_choice import Change, LinkChoice
+from pyconntrack.channel.link_member import Member, news_of, none_available, took_over
 from pyconntrack.channel.link_monitor import InterfaceChange, LinkMonitor
 from pyconntrack.channel.log_lines import LogLines
 from pyconntrack.channel.node_names import NodeNames
@@ -52,18 +51,6 @@ _HEADER_SIZE = 8
 _VERSION = 1
 
 
-@dataclass(slots=True)
-class _Member:
-    link: Link
-    channel: LinkChannel | None = None
-    descriptor: int = -1
-    """The channel's fileno()."""
-    traffic: Traffic = field(default_factory=Traffic)
-    complaint: str = ""
-    """Why it could not be opened; told once."""
-    runs: bool = False
-
-
 class DedicatedLinks:
     """The links as one channel. Raises ChannelError where they cannot be set up.
 
@@ -84,7 +71,7 @@ class DedicatedLinks:
         self._open_link = open_link
         self._news = LogLines()
         self._stirred = False
-        self._members = [_Member(link) for link in links]
+        self._members = [Member(link) for link in links]
         self._connections: list[LinkChannel] = []
         """Those of the channels that have connections, which come and go."""
         # Of one peer, all links lead to the same node, whichever address it has there.
@@ -241,7 +228,7 @@ class DedicatedLinks:
             raise LinkMissingError("; ".join(missing))
         self.warnings += [f"{complaint}; it is waited for" for complaint in missing]
 
-    def _open(self, member: _Member) -> None:
+    def _open(self, member: Member) -> None:
         channel = self._open_link(member.link)
         member.channel = channel
         member.traffic = channel.traffic
@@ -262,15 +249,15 @@ class DedicatedLinks:
 
     def _first_choice(self, random: Random) -> LinkChoice:
         for member in self._members:
-            member.runs = self._can_run(member)
+            member.runs = member.can_run(self._monitor)
         default = next((i for i, member in enumerate(self._members) if member.link.default), 0)
         preference = [default, *(i for i in range(len(self._members)) if i != default)]
         running = [member.runs for member in self._members]
         choice = LinkChoice(preference, running, random, time.monotonic())
         if not choice.any_runs:
-            self._tell(self._none_available(), trouble=True)
+            self._tell(none_available(self._members, self._monitor), trouble=True)
         elif choice.active != default:
-            self._tell(self._took_over(default, choice.active))
+            self._tell(took_over(self._members[default], self._members[choice.active], self._monitor))
         return choice
 
     def _close_members(self) -> None:
@@ -312,10 +299,6 @@ class DedicatedLinks:
 
     # -- following the interfaces
 
-    def _can_run(self, member: _Member) -> bool:
-        status = self._monitor.status(member.link.interface)
-        return member.channel is not None and status is LinkStatus.RUNNING
-
     def _follow_interfaces(self, now: float) -> None:
         for change in self._monitor.read():
             for number, member in enumerate(self._members):
@@ -332,13 +315,13 @@ class DedicatedLinks:
 
     def _set_running(self, number: int, now: float) -> None:
         member = self._members[number]
-        runs = self._can_run(member)
+        runs = member.can_run(self._monitor)
         if runs == member.runs:
             return
         member.runs = runs
         change = self._choice.set_running(number, runs, now)
         if change is None:
-            what = "is up" if runs else self._what_is_wrong(member)
+            what = "is up" if runs else member.what_is_wrong(self._monitor)
             self._tell(f"device `{member.link.interface}' {what}: not the dedicated link in use")
         self._obey(change)
 
@@ -350,7 +333,7 @@ class DedicatedLinks:
                 self._try_to_open(member)
                 self._set_running(number, now)
 
-    def _try_to_open(self, member: _Member) -> None:
+    def _try_to_open(self, member: Member) -> None:
         warned = len(self.warnings)
         try:
             self._open(member)
@@ -370,7 +353,7 @@ class DedicatedLinks:
         self._stirred = True
 
     @property
-    def _active(self) -> _Member:
+    def _active(self) -> Member:
         return self._members[self._choice.active]
 
     def _channel_changes(self) -> int:
@@ -381,43 +364,12 @@ class DedicatedLinks:
         if change is None:
             return
         before = self._members[change.before]
-        self._stirred = True
         gone_by = 0 if before.channel is None else before.channel.changes - self._changes_before
         self._changes += gone_by + 1
         self._changes_before = self._channel_changes()
         if before.channel is not None and change.before != change.after:
             before.channel.abandon()
-        old, new = before.link.interface, self._members[change.after].link.interface
-        match change.reason:
-            case Reason.NONE_RUNS:
-                self._tell(self._none_available(), trouble=True)
-            case Reason.STOPPED:
-                self._tell(self._took_over(change.before, change.after))
-            case Reason.FOLLOWED:
-                self._tell(f"device `{new}' becomes dedicated link in place of `{old}': messages come by it")
-            case Reason.RUNS_AGAIN if old == new:
-                self._tell(f"device `{new}' is up again, and the dedicated link")
-            case Reason.RUNS_AGAIN:
-                self._tell(f"device `{new}' becomes dedicated link in place of `{old}': it is up again")
-
-    def _took_over(self, before: int, after: int) -> str:
-        old, new = self._members[before], self._members[after]
-        return (
-            f"device `{new.link.interface}' becomes dedicated link in place of `{old.link.interface}', "
-            f"which {self._what_is_wrong(old)}"
-        )
-
-    def _none_available(self) -> str:
-        all_of_them = [f"`{member.link.interface}' {self._what_is_wrong(member)}" for member in self._members]
-        return f"no dedicated links available! {', '.join(all_of_them)}"
-
-    def _what_is_wrong(self, member: _Member) -> str:
-        name = member.link.interface
-        if not self._monitor.index(name):
-            return "is not there"
-        if member.channel is None:
-            return "could not be opened"
-        return "has no carrier" if self._monitor.status(name) is LinkStatus.NO_CARRIER else "is down"
+        self._tell(*news_of(change, self._members, self._monitor))
 
 
 def _is_message(datagram: bytes) -> bool:
