@@ -228,6 +228,26 @@ def test_ipv6_addresses_are_written_as_by_inet_ntop(packed: bytes) -> None:
     assert ipaddress.ip_address(written).packed == packed
 
 
+def test_every_octet_of_an_address_is_written() -> None:
+    batch = FlowBatch()
+    for octet in range(256):
+        ends = bytes([octet] * 4), bytes([1, octet, 255 - octet, 0])
+        batch.pack({"original": (2, 89, *ends, 0, 0, 0, 0, 0)})
+    expected = [f"src={o}.{o}.{o}.{o} dst=1.{o}.{255 - o}.0" for o in range(256)]
+    assert text.format_records(batch).decode().splitlines() == [f"unknown  89 {ends}" for ends in expected]
+
+
+def test_numbers_of_every_length_are_written() -> None:
+    numbers = [10**power + more for power in range(20) for more in (-1, 0, 1)]
+    batch = FlowBatch()
+    for number in numbers:
+        ends = (2, 89, bytes(4), bytes(4), 0, 0, 0, 0, 0)
+        batch.pack({"original": ends, "counters_original": (number, number // 3)})
+    lines = text.format_records(batch).decode().splitlines()
+    counters = [line.partition(" packets=")[2] for line in lines]
+    assert counters == [f"{number} bytes={number // 3}" for number in numbers]
+
+
 def test_names_from_outside_break_neither_line_nor_markup() -> None:
     source = bytes([10, 0, 0, 1])
     batch = FlowBatch()

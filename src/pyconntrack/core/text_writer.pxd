@@ -15,9 +15,22 @@ cdef extern from *:
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
         "5556575859606162636465666768697071727374757677787980818283848586878889909192939495969798" "99";
     static const char pyconntrack_hex[] = "0123456789abcdef";
+    /* Each with a dot behind it, in four bytes, and how many of them it takes. */
+    #define TEN(tens, rest) tens "0." rest, tens "1." rest, tens "2." rest, tens "3." rest, tens "4." rest, \\
+                            tens "5." rest, tens "6." rest, tens "7." rest, tens "8." rest, tens "9." rest
+    static const char pyconntrack_octets[256][5] = {
+        TEN("", "\\0\\0\\2"), TEN("1", "\\0\\3"), TEN("2", "\\0\\3"), TEN("3", "\\0\\3"), TEN("4", "\\0\\3"),
+        TEN("5", "\\0\\3"), TEN("6", "\\0\\3"), TEN("7", "\\0\\3"), TEN("8", "\\0\\3"), TEN("9", "\\0\\3"),
+        TEN("10", "\\4"), TEN("11", "\\4"), TEN("12", "\\4"), TEN("13", "\\4"), TEN("14", "\\4"), TEN("15", "\\4"),
+        TEN("16", "\\4"), TEN("17", "\\4"), TEN("18", "\\4"), TEN("19", "\\4"), TEN("20", "\\4"), TEN("21", "\\4"),
+        TEN("22", "\\4"), TEN("23", "\\4"), TEN("24", "\\4"),
+        "250.\\4", "251.\\4", "252.\\4", "253.\\4", "254.\\4", "255.\\4",
+    };
+    #undef TEN
     """
     const char *pyconntrack_pairs
     const char *pyconntrack_hex
+    const char (*pyconntrack_octets)[5]
 
 
 cdef inline char *write_text(char *out, const char *text) noexcept nogil:
@@ -26,24 +39,34 @@ cdef inline char *write_text(char *out, const char *text) noexcept nogil:
     return out + length
 
 
+cdef inline char *write_pair(char *out, uint32_t value) noexcept nogil:
+    """A number below 100 in two digits."""
+    memcpy(out, pyconntrack_pairs + 2 * value, 2)
+    return out + 2
+
+
+cdef inline char *write_small(char *out, uint32_t value) noexcept nogil:
+    """A number below 100 in one digit or two."""
+    if value >= 10:
+        return write_pair(out, value)
+    out[0] = <char>(48 + value)
+    return out + 1
+
+
 cdef inline char *write_number(char *out, uint64_t value) noexcept nogil:
     """Decimal, without padding."""
-    cdef char[20] digits
-    cdef char *first = digits + 20
-    cdef uint32_t pair
-    while value >= 100:
-        pair = <uint32_t>(value % 100)
-        value //= 100
-        first -= 2
-        memcpy(first, pyconntrack_pairs + 2 * pair, 2)
-    if value >= 10:
-        first -= 2
-        memcpy(first, pyconntrack_pairs + 2 * value, 2)
+    cdef uint32_t rest = <uint32_t>value
+    if value < 100:
+        return write_small(out, rest)
+    if value < 10000:
+        return write_pair(write_small(out, rest // 100u), rest % 100u)
+    if value < 1000000:
+        out = write_small(out, rest // 10000u)
     else:
-        first -= 1
-        first[0] = <char>(48 + value)
-    memcpy(out, first, digits + 20 - first)
-    return out + (digits + 20 - first)
+        out = write_number(out, value // 1000000)
+        rest = <uint32_t>(value % 1000000)
+        out = write_pair(out, rest // 10000u)
+    return write_pair(write_pair(out, rest // 100u % 100u), rest % 100u)
 
 
 cdef inline char *write_digits(char *out, uint64_t number, int width) noexcept nogil:
@@ -82,11 +105,11 @@ cdef inline char *write_padded(char *out, const char *word) noexcept nogil:
 
 
 cdef inline char *write_ipv4(char *out, const uint8_t *address) noexcept nogil:
+    """Up to three bytes behind the end are written, too."""
     cdef int i
     for i in range(4):
-        out = write_number(out, address[i])
-        out[0] = 46
-        out += 1
+        memcpy(out, pyconntrack_octets[address[i]], 4)
+        out += pyconntrack_octets[address[i]][4]
     return out - 1
 
 
