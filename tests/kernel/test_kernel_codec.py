@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -211,6 +213,48 @@ def test_what_is_malformed_is_counted_and_left_out(inner: bytes) -> None:
     found, number, count, malformed, others = decode(good + message(NEW, ipv4_tuple(), inner) + good, batch)
     assert (found, number, count, malformed, others) == (0, 0, 2, 1, 0)
     assert len(batch) == 2
+
+
+def usual_tuple(size: int, first: int) -> bytes:
+    """What the kernel writes into a tuple with ports, of addresses of that size and kind."""
+    source, destination = attribute(first, b"\1" * size), attribute(first + 1, b"\2" * size)
+    ports = attribute(2, b"\x03\xe8"), attribute(3, b"\0\x50")
+    return nest(1, source, destination) + nest(2, attribute(1, b"\x06"), *ports)
+
+
+def usual_tcp() -> bytes:
+    octets = [attribute(kind, bytes([kind])) for kind in (1, 2, 3)]
+    flags = [attribute(kind, bytes([kind, 0x0A])) for kind in (4, 5)]
+    return b"".join(octets + flags)
+
+
+def decoded_tuple(*inner: bytes) -> object:
+    batch = FlowBatch()
+    return decode(message(NEW, nest(1, *inner)), batch), len(batch) and batch.unpack(0)
+
+
+def decoded_tcp(*inner: bytes) -> object:
+    batch = FlowBatch()
+    return decode(message(NEW, ipv4_tuple(), nest(4, nest(1, *inner))), batch), len(batch) and batch.unpack(0)
+
+
+@pytest.mark.parametrize(
+    ("read", "usual"),
+    [
+        (decoded_tuple, usual_tuple(4, 1)),
+        (decoded_tuple, usual_tuple(16, 3)),
+        (decoded_tcp, usual_tcp()),
+    ],
+    ids=["IPv4", "IPv6", "TCP"],
+)
+def test_what_is_usual_is_read_as_anything_else(read: Callable[..., object], usual: bytes) -> None:
+    """And so is what is a bit away from it. Behind an attribute that nobody knows, nothing is usual."""
+    unknown = attribute(60, bytes(4))
+    assert read(usual) == read(unknown, usual)
+    for place, bit in itertools.product(range(len(usual)), range(8)):
+        changed = bytearray(usual)
+        changed[place] ^= 1 << bit
+        assert read(bytes(changed)) == read(unknown, bytes(changed)), (place, bit)
 
 
 def test_what_is_not_a_flow_is_no_error() -> None:

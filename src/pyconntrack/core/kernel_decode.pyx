@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 from pyconntrack.core.batch cimport FlowBatch
 from pyconntrack.core.netlink cimport *
 from pyconntrack.core.record cimport *
+from pyconntrack.core.usual_attributes cimport take_usual_tcp, take_usual_tuple
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char *text, size_t limit)
@@ -126,7 +127,8 @@ cdef int decode_whole_tuple(flow_t *flow, const attribute_t *attribute) noexcept
         bit = BIT_MASTER
         zone_bit = -1
     memset(result, 0, sizeof(tuple_t))
-    if decode_tuple(attribute.data, attribute.length, result, &zone_given) < 0 or result.family == 0:
+    if not take_usual_tuple(attribute, result) and (
+            decode_tuple(attribute.data, attribute.length, result, &zone_given) < 0 or result.family == 0):
         return DECODE_MALFORMED
     put(flow, bit)
     if zone_given and zone_bit >= 0:
@@ -199,6 +201,8 @@ cdef int read_dccp(void *context, const attribute_t *attribute) noexcept nogil:
 
 cdef int read_protocol_info(void *context, const attribute_t *attribute) noexcept nogil:
     if attribute.type == CTA_PROTOINFO_TCP:
+        if take_usual_tcp(attribute, <flow_t *>context):
+            return 0
         return read_nest(attribute, read_tcp, context)
     if attribute.type == CTA_PROTOINFO_SCTP:
         return read_nest(attribute, read_sctp, context)
