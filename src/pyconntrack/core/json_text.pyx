@@ -111,7 +111,7 @@ cdef char *json_named(char *out, const char *name, uint8_t value, const char *co
     return end_object(out)
 
 
-cdef char *json_address(char *out, const char *name, uint8_t family, const uint8_t *address) noexcept nogil:
+cdef inline char *json_address(char *out, const char *name, uint8_t family, const uint8_t *address) noexcept nogil:
     return write_text(write_address(write_text(out, name), family, address), b'",')
 
 
