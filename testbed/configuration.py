@@ -23,7 +23,7 @@ class UnicastLink:
     port: int = 3780
     transport: Literal["UDP", "TCP"] = "UDP"
     buffer_size: int = 4 * 2**20
-    """Send and receive socket buffer, in bytes; 0 for the system's default."""
+    """Send and receive socket buffer, in bytes; 0 to leave them out."""
 
     def clause(self, options: Iterable[str] = ()) -> list[str]:
         family = "IPv6" if ":" in self.own else "IPv4"
@@ -47,7 +47,7 @@ class MulticastLink:
     group: str = "225.0.0.50"
     port: int = 3780
     buffer_size: int = 4 * 2**20
-    """Send and receive socket buffer, in bytes; 0 for the system's default."""
+    """Send and receive socket buffer, in bytes; 0 to leave them out."""
 
     def clause(self, options: Iterable[str] = ()) -> list[str]:
         if ":" in self.group:

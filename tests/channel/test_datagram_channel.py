@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from ipaddress import ip_address
 
 import pytest
 
+from pyconntrack.channel import sockets
 from pyconntrack.channel.channel import ChannelError
 from pyconntrack.channel.datagram import DatagramChannel
+from pyconntrack.channel.sockets import RECEIVE_BUFFER
 from pyconntrack.config import Link, Transport
-from testbed import Testbed
+from testbed import Testbed, in_user_namespace
 
 LINK = Link(
     transport=Transport.UDP,
@@ -39,6 +42,29 @@ def test_strangers_count_among_what_arrives(bed: Testbed) -> None:
             assert channel.receive() == ([], 0)
         finally:
             channel.close()
+
+
+def room(opened: socket.socket) -> int:
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def test_a_receiver_has_room_for_a_bulk_without_being_told(bed: Testbed) -> None:
+    with bed.namespace("room").entered():
+        channel = DatagramChannel(LINK)
+        with contextlib.closing(channel), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            before = room(plain)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            # The kernel shows twice what was asked for.
+            possible = room(plain) if in_user_namespace() else 2 * RECEIVE_BUFFER
+            assert before < room(channel.receiver) == possible
+
+
+def test_a_buffer_that_is_larger_by_itself_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "RECEIVE_BUFFER", 10_000)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        before = room(opened)
+        sockets.widen_receive_buffer(opened)
+        assert room(opened) == before > 20_000
 
 
 def test_an_mtu_that_is_too_small_is_told(bed: Testbed) -> None:

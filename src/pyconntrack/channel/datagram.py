@@ -29,6 +29,7 @@ from pyconntrack.channel.sockets import (
     setup_failure,
     socket_address,
     tie,
+    widen_receive_buffer,
 )
 from pyconntrack.config import Link, Transport
 from pyconntrack.core.datagrams import DatagramReceiver, Datagrams
@@ -200,7 +201,10 @@ class DatagramChannel:
 
     def _receiving(self, opened: socket.socket) -> None:
         link = self.link
-        set_receive_buffer(opened, link.receive_buffer)
+        if link.receive_buffer is None:
+            widen_receive_buffer(opened)
+        else:
+            set_receive_buffer(opened, link.receive_buffer)
         reason = self._tie(opened)
         if reason is not None:
             self.warnings.append(f"{self.name}: {reason}, so datagrams are taken from any interface")

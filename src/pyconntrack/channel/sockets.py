@@ -22,6 +22,10 @@ _LONGEST = 8972
 # Of an interface, or an address of it, that is not there.
 _MISSING = (errno.ENODEV, errno.EADDRNOTAVAIL)
 
+# Bytes of the receive buffer of a link of datagrams whose configuration does not say: enough for what several
+# peers may have under way in mode FTFW, and more than one sends in a quarter of a second in the other modes.
+RECEIVE_BUFFER = 4 << 20
+
 # A peer that is gone is noticed after so many seconds without a word, or so long after something was sent.
 _KEEPALIVE_IDLE = 3
 _KEEPALIVE_INTERVAL = 2
@@ -85,6 +89,13 @@ def set_send_buffer(opened: socket.socket, size: int | None) -> None:
 def set_receive_buffer(opened: socket.socket, size: int | None) -> None:
     """Set its size in bytes; None leaves the system's default."""
     _set_buffer(opened, SO_RCVBUFFORCE, socket.SO_RCVBUF, size)
+
+
+def widen_receive_buffer(opened: socket.socket) -> None:
+    """Give a socket of datagrams RECEIVE_BUFFER bytes, or what we may have of it, where it has less."""
+    # The kernel shows twice what was asked for, see socket(7).
+    if opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 2 * RECEIVE_BUFFER:
+        set_receive_buffer(opened, RECEIVE_BUFFER)
 
 
 def _set_buffer(opened: socket.socket, force: int, plain: int, size: int | None) -> None:

@@ -180,7 +180,7 @@ class Link:
     send_buffer: int | None = None
     """Socket's send buffer, bytes; None for the system's default (net.core.wmem_default)."""
     receive_buffer: int | None = None
-    """Socket's receive buffer, bytes; None for the system's default (net.core.rmem_default)."""
+    """Socket's receive buffer, bytes; None for 4 MiB, as far as we may (TCP: what the kernel sees fit)."""
     error_queue_length: int = 128
     """TCP: number of messages that the C daemon keeps for the next connection; here it is only shown."""
     checksum: bool = True

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from pyconntrack.channel.sockets import SO_RCVBUFFORCE
+from pyconntrack.channel.sockets import RECEIVE_BUFFER, SO_RCVBUFFORCE, link_name
 from pyconntrack.cli.doctor.addresses import local_addresses
 from pyconntrack.cli.doctor.case import Case
 from pyconntrack.cli.doctor.finding import Finding, note, ok, problem, warning
+from pyconntrack.config import Transport
 
 _NETFILTER = "net.netfilter.nf_conntrack_"
 _GOOD_NETLINK_BUFFER = 2 << 20
@@ -185,31 +186,22 @@ def netlink_buffer(case: Case) -> Iterator[Finding]:
 
 
 def socket_buffers(case: Case) -> Iterator[Finding]:
-    """The buffers of the links: asked for, and possible."""
+    """The buffers of the links: whether what they should have is possible."""
     for link in case.sync.links:
-        if link.receive_buffer is None:
-            default = case.machine.sysctl("net.core.rmem_default")
-            yield note(
-                f"{link.transport.value} link on {link.interface}: its receive buffer is the system's default"
-                + (f" of {default} bytes" if default else "")
-                + ": a bulk may overrun it",
-                "RcvSocketBuffer 4194304 (and SndSocketBuffer)",
-            )
-            continue
-        short = _short_of("net.core.rmem_max", link.receive_buffer, case) or _short_of(
-            "net.core.wmem_max", link.send_buffer or 0, case
+        kind, wanted = warning, link.receive_buffer
+        if wanted is None:
+            kind, wanted = note, 0 if link.transport is Transport.TCP else RECEIVE_BUFFER
+        short = _short_of("net.core.rmem_max", wanted, kind, case) or _short_of(
+            "net.core.wmem_max", link.send_buffer or 0, warning, case
         )
-        if short is not None:
-            yield short
-        else:
-            yield ok(f"{link.transport.value} link on {link.interface}: its buffers are as asked for")
+        yield short or ok(f"{link_name(link)}: its buffers have the size that they should")
 
 
-def _short_of(name: str, wanted: int, case: Case) -> Finding | None:
+def _short_of(name: str, wanted: int, kind: Callable[[str, str], Finding], case: Case) -> Finding | None:
     limit = case.machine.sysctl(name)
     if limit is None or wanted <= limit or _forces_buffers(wanted):
         return None
-    return warning(
+    return kind(
         f"{name} is {limit}, and a link's buffer is to have {wanted} bytes, which this user may not force",
         f"sysctl -w {name}={wanted}, or start the daemon with CAP_NET_ADMIN",
     )
