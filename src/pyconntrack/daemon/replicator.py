@@ -19,7 +19,6 @@ _BATCHES_AT_ONCE = 8
 # Seconds between two looks for datagrams while some come: more than between the follower's looks for events,
 # since flush() looks then; none while as many come as in a bulk, whose sender soon waits for an answer.
 _PAUSE = 0.006
-_MANY = DATAGRAMS_AT_ONCE
 # Seconds after which the session has its turn while what it said still waits for room.
 _STUCK = 1.0
 
@@ -55,7 +54,7 @@ class Replicator:
 
     def start(self) -> None:
         """Begin to listen and to speak."""
-        self._reader = PacedReader(self.channel.fileno(), self._receive, _MANY, _PAUSE)
+        self._reader = PacedReader(self.channel.fileno(), self._receive, DATAGRAMS_AT_ONCE, _PAUSE)
         self.flush()
 
     def stop(self) -> None:
