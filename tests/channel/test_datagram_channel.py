@@ -59,6 +59,29 @@ def test_a_receiver_has_room_for_a_bulk_without_being_told(bed: Testbed) -> None
             assert before < room(channel.receiver) == possible
 
 
+def test_a_buffer_does_not_shrink_for_want_of_privilege(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's default may be larger than what may be asked for."""
+
+    def grant_little(opened: socket.socket, size: int) -> None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, min(size, 10_000))
+
+    monkeypatch.setattr(sockets, "set_receive_buffer", grant_little)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        before = room(opened)
+        sockets.widen_receive_buffer(opened)
+        assert room(opened) == before > 20_000
+
+
+def test_a_large_datagram_counts_as_several(bed: Testbed) -> None:
+    """Of jumbo frames, too, a full load is known from a trickle."""
+    with bed.namespace("large").entered():
+        channel = DatagramChannel(LINK)
+        with contextlib.closing(channel), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for size, count in ((8972, 7), (1472, 1), (8, 1)):
+                peer.sendto(bytes(size), (str(LINK.address), LINK.port))
+                assert channel.receive()[1] == count
+
+
 def test_a_buffer_that_is_larger_by_itself_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "RECEIVE_BUFFER", 10_000)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:

@@ -141,7 +141,11 @@ def wait_states(channel: DedicatedLinks, *expected: tuple[LinkStatus, bool]) -> 
 
 
 def texts(channel: DedicatedLinks) -> list[str]:
-    return [news.text for news in channel.news()]
+    stirred = channel.stirred
+    told = [news.text for news in channel.news()]
+    assert stirred or not told
+    assert not channel.stirred
+    return told
 
 
 RUNNING, NO_CARRIER, DOWN = LinkStatus.RUNNING, LinkStatus.NO_CARRIER, LinkStatus.DOWN

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pyconntrack.channel import sockets
-from pyconntrack.channel.channel import ChannelError, LinkMissingError
+from pyconntrack.channel.channel import DATAGRAMS_AT_ONCE, ChannelError, LinkMissingError
 from pyconntrack.channel.open import open_link
 from pyconntrack.channel.stream import StreamChannel
 from pyconntrack.config import Link, Transport
@@ -187,6 +187,24 @@ def test_two_links_of_ours_carry_datagrams(place: Namespace) -> None:
     assert here.fileno() == here.writing_fileno() == -1
 
 
+def test_much_counts_as_much_though_segments_are_large(place: Namespace) -> None:
+    """The loopback interface takes all of it in one."""
+    with peer_of() as peer, opened(link_to()) as channel:
+        stream = alives(1, 7500)
+        peer.connect().sendall(stream)
+        arrived = taken = 0
+
+        def look() -> bool:
+            nonlocal arrived, taken
+            datagrams, count = channel.receive()
+            arrived += count
+            taken += sum(len(datagram) for datagram, _ in datagrams)
+            return taken == len(stream)
+
+        wait_until(look, DEADLINE, "all of it")
+        assert arrived >= DATAGRAMS_AT_ONCE
+
+
 def test_messages_are_whole_wherever_the_stream_is_cut(place: Namespace) -> None:
     dice = random.Random(3)
     messages = [message(1, 0, i, dice.randbytes(4 * dice.randrange(400))) for i in range(300)]
@@ -299,7 +317,10 @@ def test_short_writes_lose_nothing_and_a_broken_one_begins_anew(place: Namespace
         assert select.select([], [channel.writing_fileno()], [], 0)[1]
         attend_until(channel, lambda: channel.traffic.client_connected, "another connection")
         connection = peer.accept()
+        texts(channel)
+        assert not channel.stirred
         attend_until(channel, lambda: channel.changes == 1, "word of it")
+        assert channel.stirred
         again = Datagrams(1500, 1)
         expected = fill(again, 90_000)
         assert channel.send(again) == 1
@@ -324,16 +345,19 @@ def test_while_there_is_no_peer_datagrams_are_lost_and_it_is_found_when_it_comes
                 other = peer.connect()
                 attend_until(channel, connected(channel), "both connections")
                 assert channel.renewals == restart
+                told += texts(channel)
+                assert not channel.stirred
                 other.send(alives(1, 1))
                 receive(channel, 8)
                 assert channel.renewals == restart + 1
+                assert channel.stirred
                 # Of the first connection: what was sent before it is lost, too.
                 assert channel.changes == restart + 1
                 sent = fill(datagrams, 10)
                 assert channel.send(datagrams) == 3
                 assert read(connection, len(sent)) == sent
             attend_until(channel, lambda: not channel.traffic.client_connected, "the end of the connections")
-        told = texts(channel)
+        told += texts(channel)
         assert told.count(f"connected to {PEER}") == 3
         assert len(told) <= 3 * 5
 

@@ -114,6 +114,44 @@ def test_what_waits_for_a_link_goes_over_the_one_that_takes_over(ways: TwoWays) 
     asyncio.run(run())
 
 
+def test_a_way_that_changes_while_another_change_is_followed_is_followed_too() -> None:
+    class Restless(TwoWays):
+        """Sending over the second way makes it go back to the first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stirred = False
+
+        def news(self) -> list[News]:
+            self.stirred = False
+            return []
+
+        def go(self, way: int) -> None:
+            self.active = way
+            self.changes += 1
+            self.stirred = True
+
+        def send(self, datagrams: Datagrams, first: int = 0) -> int:
+            if self.active == 1:
+                self.go(0)
+            return super().send(datagrams, first)
+
+    async def run() -> None:
+        restless = Restless()
+        session = Speaker(InternalCache(), ExternalCache(), first_sequence=1, now=0.0)
+        replicator = Replicator(session, restless, lambda: None, lambda news: None)
+        fill_up(restless.ways[0][0])
+        replicator.flush()
+        restless.room = 100
+        restless.go(1)
+        replicator.flush()
+        replicator.flush()
+        assert restless.changes == session.restored == 2
+        replicator.stop()
+
+    asyncio.run(run())
+
+
 def test_who_still_works_when_it_has_stopped_sends_nothing(ways: TwoWays) -> None:
     """A resync that the daemon's end cuts short still says that the cache has changed."""
 

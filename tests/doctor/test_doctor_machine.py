@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pyconntrack.cli.doctor import check_sysctls
 from pyconntrack.cli.doctor.examination import CHECKS
 from pyconntrack.cli.doctor.finding import Severity
 from pyconntrack.cli.doctor.machine import Machine
@@ -139,7 +140,6 @@ LINKS = [
     ("routes", {"peer": "10.8.0.2"}, WARNING, "the way to 10.8.0.2 is by inside"),
     ("routes", {"peer": "198.51.100.1"}, PROBLEM, "no route to the peer"),
     ("routes", {"peer": "10.8.0.1"}, PROBLEM, "one of this machine's own"),
-    ("link buffers", {"buffer_size": 0}, NOTE, "the system's default"),
 ]
 
 
@@ -148,6 +148,19 @@ def test_links(
     scene: Scene, subject: str, changes: dict[str, object], severity: Severity, words: str
 ) -> None:
     expect([*scene.examine(subject, configuration=scene.with_link(**changes))], severity, words)
+
+
+def test_a_receive_buffer_that_cannot_be_had(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that a link is to have by itself is worth a note; one that was asked for, a warning."""
+    largest = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    monkeypatch.setattr(check_sysctls, "_forces_buffers", lambda size: False)
+    monkeypatch.setattr(check_sysctls, "RECEIVE_BUFFER", largest + 1)
+    for size, severity in ((0, NOTE), (largest + 2, WARNING)):
+        configuration = scene.with_link(buffer_size=size)
+        words = f"net.core.rmem_max is {largest}"
+        expect([*scene.examine("link buffers", configuration=configuration)], severity, words)
+    monkeypatch.setattr(check_sysctls, "_forces_buffers", lambda size: True)
+    assert bad(scene.examine("link buffers", configuration=scene.with_link(buffer_size=0))) == []
 
 
 def test_links_over_ipv6_are_sound(scene: Scene) -> None:

@@ -10,6 +10,17 @@ from typing import NamedTuple, Protocol
 from pyconntrack.config import Link
 from pyconntrack.core.datagrams import Datagrams
 
+# As many a channel takes at most in one receive(): where it says that so many arrived, there may be more.
+DATAGRAMS_AT_ONCE = 32
+# Bytes of a datagram, as the usual MTU leaves them. A link with a larger one, or a stream, brings in as much
+# with fewer.
+_USUAL_SIZE = 1472
+
+
+def datagrams_of(size: int) -> int:
+    """To how many datagrams of the usual MTU `size` bytes amount."""
+    return -(-size // _USUAL_SIZE)
+
 
 class ChannelError(Exception):
     """A dedicated link cannot be set up; the text says which, why, and what to do."""
@@ -134,7 +145,10 @@ class Channel(Protocol):
         ...
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
-        """Datagrams of whole messages, each with its sender, none of strangers; and how many arrived."""
+        """Datagrams of whole messages, each with its sender, none of strangers; and how many arrived.
+
+        Those of strangers are counted in, and larger ones as several: see datagrams_of().
+        """
         ...
 
     def close(self) -> None:

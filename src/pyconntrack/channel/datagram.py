@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from pyconntrack.channel.channel import ChannelError, News, Traffic
+from pyconntrack.channel.channel import DATAGRAMS_AT_ONCE, ChannelError, News, Traffic, datagrams_of
 from pyconntrack.channel.interface import interface_network
 from pyconntrack.channel.sockets import (
     SocketAddress,
@@ -42,7 +42,6 @@ IPV6_MULTICAST_ALL = 29
 _IPV4_HEADERS = 28
 _IPV6_HEADERS = 48
 
-DATAGRAMS_AT_ONCE = 32
 # Socket addresses of peers that are remembered: a peer that restarts sends from another port.
 _SENDERS_MAX = 256
 # Seconds between two looks whether the interface is still the one that it was.
@@ -150,7 +149,7 @@ class DatagramChannel:
         """The datagrams that wait, with their senders, none of strangers; and how many waited, with theirs.
 
         Those of plain data that come one after another are one, see DatagramReceiver.receive; they count as
-        many. DATAGRAMS_AT_ONCE at most are taken.
+        many.
         """
         try:
             arrived = self._datagrams.receive()
@@ -160,7 +159,7 @@ class DatagramChannel:
         accepted = []
         total = 0
         for datagram, name, count in arrived:
-            total += count
+            total += max(count, datagrams_of(len(datagram)))
             sender = self._senders.get(name) or self._meet(name, count)
             if sender is None:
                 continue

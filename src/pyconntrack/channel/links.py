@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from pyconntrack.channel.channel import (
+    DATAGRAMS_AT_ONCE,
     ChannelError,
     LinkChannel,
     LinkMissingError,
@@ -21,7 +22,6 @@ from pyconntrack.channel.channel import (
     News,
     Traffic,
 )
-from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
 from pyconntrack.channel.link_choice import Change, LinkChoice
 from pyconntrack.channel.link_member import Member, news_of, none_available, took_over
 from pyconntrack.channel.link_monitor import InterfaceChange, LinkMonitor
@@ -145,12 +145,10 @@ class DedicatedLinks:
 
     @property
     def stirred(self) -> bool:
-        return self._stirred or (
-            bool(self._connections) and any(channel.stirred for channel in self._connections)
-        )
+        return self._stirred or any(channel.stirred for channel in self._connections)
 
     def news(self) -> list[News]:
-        """What happened to the links, and what happened on the one in use."""
+        """What happened to the links, and to the connections of each."""
         told = self._news.take()
         self._stirred = self._news.holds
         for channel in self._connections:

@@ -93,8 +93,11 @@ def set_receive_buffer(opened: socket.socket, size: int | None) -> None:
 
 def widen_receive_buffer(opened: socket.socket) -> None:
     """Give a socket of datagrams RECEIVE_BUFFER bytes, or what we may have of it, where it has less."""
-    # The kernel shows twice what was asked for, see socket(7).
-    if opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 2 * RECEIVE_BUFFER:
+    # Tried on another one: below the system's default there may be no way back.
+    with socket.socket(opened.family, opened.type) as tried:
+        set_receive_buffer(tried, RECEIVE_BUFFER)
+        possible = tried.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    if opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < possible:
         set_receive_buffer(opened, RECEIVE_BUFFER)
 
 

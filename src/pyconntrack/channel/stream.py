@@ -17,7 +17,7 @@ import select
 import socket
 import time
 
-from pyconntrack.channel.channel import ChannelError, News, Traffic
+from pyconntrack.channel.channel import ChannelError, News, Traffic, datagrams_of
 from pyconntrack.channel.incoming import Incoming
 from pyconntrack.channel.log_lines import LogLines
 from pyconntrack.channel.outgoing import Outgoing
@@ -117,13 +117,13 @@ class StreamChannel:
         return sent
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
-        """Whole messages of the peer, and to how many datagrams they amount; connections are seen to, too."""
+        """Whole messages of the peer, and how much arrived; connections are seen to, too."""
         ready = self._attend()
         messages = b""
         from_peer = ready.get(self.incoming.connection_fileno(), 0)
         if from_peer:
             messages = self.incoming.receive()
-        arrived = -(-len(messages) // self.payload)
+        arrived = datagrams_of(len(messages))
         if ready.get(self.incoming.fileno()):
             connections = self.incoming.connections
             arrived += self.incoming.accept(ran_dry=not from_peer)

@@ -7,8 +7,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from pyconntrack.channel.channel import Channel, News
-from pyconntrack.channel.datagram import DATAGRAMS_AT_ONCE
+from pyconntrack.channel.channel import DATAGRAMS_AT_ONCE, Channel, News
 from pyconntrack.core.datagrams import Datagrams
 from pyconntrack.daemon.paced_reader import PacedReader
 from pyconntrack.replication.session import Session
@@ -106,14 +105,15 @@ class Replicator:
 
     def _follow_link(self, now: float) -> None:
         """Tell the session where what it sends goes another way, what it hears begins anew; and the log."""
+        # First of all, since it unsets `stirred`: to go on another way may stir the channel again.
+        for news in self.channel.news():
+            self._report(news)
         if self.channel.changes != self._changes:
             self._changes = self.channel.changes
             self._take_other_way(now)
         if self.channel.renewals != self._renewals:
             self._renewals = self.channel.renewals
             self.session.link_renewed(now)
-        for news in self.channel.news():
-            self._report(news)
 
     def _take_other_way(self, now: float) -> None:
         """Go on over the link, or the connection, that has taken over."""
