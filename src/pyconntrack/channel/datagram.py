@@ -124,9 +124,7 @@ class DatagramChannel:
         One that the kernel refuses (no route, a firewall rule, nobody listening) is lost, as on the wire,
         and counted.
         """
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._follow_interface(now)
+        self._follow_interface()
         if not self.reachable and (unreachable := self._connect()) is not None:
             self.traffic.send_errors += len(datagrams) - first
             self.traffic.last_send_error = unreachable.errno or 0
@@ -231,12 +229,16 @@ class DatagramChannel:
 
     def interface_changed(self) -> None:
         """Look at once whether the interface was made anew, and fix anew where datagrams go."""
-        self._follow_interface(time.monotonic())
+        self._next_look = 0.0
+        self._follow_interface()
         # Its addresses and routes may have come only now; where they have not, the next sending tries again.
         self.reachable = False
 
-    def _follow_interface(self, now: float) -> None:
-        """Look whether the interface was made anew, or can be tied to meanwhile."""
+    def _follow_interface(self) -> None:
+        """Look once a second whether the interface was made anew, or can be tied to meanwhile."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
         self._next_look = now + _LOOK_SECONDS
         with contextlib.suppress(OSError):
             index = socket.if_nametoindex(self.link.interface)

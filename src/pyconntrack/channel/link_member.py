@@ -18,8 +18,6 @@ class Member:
 
     link: Link
     channel: LinkChannel | None = None
-    descriptor: int = -1
-    """The channel's fileno()."""
     traffic: Traffic = field(default_factory=Traffic)
     complaint: str = ""
     """Why it could not be opened; told once."""

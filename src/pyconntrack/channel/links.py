@@ -72,8 +72,6 @@ class DedicatedLinks:
         self._news = LogLines()
         self._stirred = False
         self._members = [Member(link) for link in links]
-        self._connections: list[LinkChannel] = []
-        """Those of the channels that have connections, which come and go."""
         # Of one peer, all links lead to the same node, whichever address it has there.
         peers = [str(link.peer) for link in links if link.default and link.peer is not None]
         several = len(links) > 1
@@ -141,19 +139,23 @@ class DedicatedLinks:
 
     @property
     def renewals(self) -> int:
-        return sum(channel.renewals for channel in self._connections)
+        return sum(channel.renewals for channel in self._channels())
 
     @property
     def stirred(self) -> bool:
-        return self._stirred or any(channel.stirred for channel in self._connections)
+        return self._stirred or any(channel.stirred for channel in self._channels())
 
     def news(self) -> list[News]:
-        """What happened to the links, and to the connections of each."""
+        """What happened to the links, and on each of them."""
         told = self._news.take()
         self._stirred = self._news.holds
-        for channel in self._connections:
+        for channel in self._channels():
             told += channel.news()
         return told
+
+    def _channels(self) -> list[LinkChannel]:
+        """Of the links that could be opened."""
+        return [member.channel for member in self._members if member.channel is not None]
 
     def fileno(self) -> int:
         return -1 if self._closed else self._epoll.fileno()
@@ -164,16 +166,14 @@ class DedicatedLinks:
 
     def new_datagrams(self, count: int = 64) -> Datagrams:
         """Room for `count` datagrams of a size that each of the links takes."""
-        size = min(member.channel.payload for member in self._members if member.channel is not None)
-        return Datagrams(size, count)
+        return Datagrams(min(channel.payload for channel in self._channels()), count)
 
     def send(self, datagrams: Datagrams, first: int = 0) -> int:
         now = time.monotonic()
-        if now >= self._next_try:
-            self._open_missing(now)
+        self._open_missing(now)
         if now - self._last_heard >= self._silence:
             self._send_to_others(datagrams, first, now)
-        channel = self._members[self._choice.active].channel
+        channel = self._active.channel
         if channel is None:
             self._active.traffic.send_errors += len(datagrams) - first
             return len(datagrams)
@@ -190,8 +190,8 @@ class DedicatedLinks:
 
     def receive(self) -> tuple[list[tuple[bytes, str]], int]:
         now = time.monotonic()
-        ready = dict(self._epoll.poll(0, len(self._members) + 1))
-        if self._monitor_descriptor in ready:
+        ready = dict(self._epoll.poll(0))
+        if self._monitor.fileno() in ready:
             self._follow_interfaces(now)
         accepted: list[tuple[bytes, str]] = []
         arrived = self._receive_from(self._choice.active, ready, accepted, now)
@@ -231,18 +231,14 @@ class DedicatedLinks:
         member.channel = channel
         member.traffic = channel.traffic
         self.warnings += channel.warnings
-        if member.link.transport is Transport.TCP:
-            self._connections.append(channel)
-        member.descriptor = channel.fileno()
-        self._epoll.register(member.descriptor, select.EPOLLIN)
+        self._epoll.register(channel.fileno(), select.EPOLLIN)
 
     def _open_monitor(self) -> LinkMonitor:
         try:
             monitor = LinkMonitor(member.link.interface for member in self._members)
         except OSError as error:
             raise ChannelError(f"{self._members[0].link.interface} cannot be watched: {error}") from error
-        self._monitor_descriptor = monitor.fileno()
-        self._epoll.register(self._monitor_descriptor, select.EPOLLIN)
+        self._epoll.register(monitor.fileno(), select.EPOLLIN)
         return monitor
 
     def _first_choice(self, random: Random) -> LinkChoice:
@@ -259,19 +255,18 @@ class DedicatedLinks:
         return choice
 
     def _close_members(self) -> None:
-        for member in self._members:
-            if member.channel is not None:
-                member.channel.close()
+        for channel in self._channels():
+            channel.close()
 
     # -- receiving
 
     def _receive_from(
         self, number: int, ready: dict[int, int], accepted: list[tuple[bytes, str]], now: float
     ) -> int:
-        member = self._members[number]
-        if member.channel is None or member.descriptor not in ready:
+        channel = self._members[number].channel
+        if channel is None or channel.fileno() not in ready:
             return 0
-        taken, arrived = member.channel.receive()
+        taken, arrived = channel.receive()
         if self._peer is not None:
             accepted += [(datagram, self._peer) for datagram, _ in taken]
         elif self._names is not None:
@@ -325,6 +320,8 @@ class DedicatedLinks:
 
     def _open_missing(self, now: float) -> None:
         """What was missing at the start may be there by now: an address comes after its interface."""
+        if now < self._next_try:
+            return
         self._next_try = now + _TRY_AGAIN
         for number, member in enumerate(self._members):
             if member.channel is None and self._monitor.index(member.link.interface):
